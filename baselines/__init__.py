@@ -1,0 +1,1 @@
+"""Model adapters: folders of files, controls, and the baselines."""

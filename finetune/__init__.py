@@ -1,0 +1,1 @@
+"""Alignment of flow models by preference optimisation."""

@@ -1,0 +1,1 @@
+"""Leaderboards over runs and published rows."""

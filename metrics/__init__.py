@@ -1,0 +1,1 @@
+"""Metric families, one a file: pure functions of features."""

@@ -1,0 +1,56 @@
+"""`v2abench leaderboard`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from v2abench.cli.consoles import messages, results
+from v2abench.errors import V2ABenchError
+
+app = typer.Typer(help="Boards over runs.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Boards over runs."""
+
+
+@app.command("build")
+def build(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold runs.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Write OUTPUT.md, OUTPUT.csv, ... instead of printing only.")
+    ] = None,
+    formats: Annotated[str, typer.Option("--formats", help="Of markdown, csv, latex.")] = "markdown,csv",
+    metrics: Annotated[str | None, typer.Option("--metrics", help="Columns, by comma. Default: all.")] = None,
+    sort_by: Annotated[str | None, typer.Option("--sort-by", help="Metric to order the rows by.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Mix runs of different signatures, marked.")] = False,
+    print_as: Annotated[str, typer.Option("--print", help="terminal, markdown, csv, latex or none.")] = "terminal",
+) -> None:
+    """Build a leaderboard: best bold, second underlined, with coverage and signature."""
+    from v2abench.leaderboards import board as boards
+    from v2abench.leaderboards import rendering
+    from v2abench.runs.report import read_report
+
+    chosen = metrics.split(",") if metrics else None
+    reports = [read_report(folder) for folder in find_runs(runs)]
+    board = boards.build_board(reports, metrics=chosen, sort_by=sort_by, force=force)
+    if print_as == "terminal":
+        results.print(rendering.render_terminal(board))
+    elif print_as != "none":
+        print(rendering.render(board, print_as), end="")
+    if output is not None:
+        for path in rendering.write_board(board, output, formats.split(",")):
+            messages.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+def find_runs(places: list[Path]) -> list[Path]:
+    """Return the run folders among or below `places`, sorted; raises `V2ABenchError` where there are none."""
+    found: list[Path] = []
+    for place in places:
+        below = sorted(path.parent for path in place.rglob("report.json"))
+        if not below:
+            raise V2ABenchError(f"{place} holds no run (no report.json below it); evaluate first, or name another folder")
+        found += [folder for folder in below if folder not in found]
+    return found

@@ -1,0 +1,54 @@
+"""Results go to stdout, messages and progress to stderr."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+from v2abench.progress import Advance
+
+results = Console()
+messages = Console(stderr=True)
+
+
+@contextmanager
+def show_progress(stage: str, total: int) -> Iterator[Advance]:
+    """A bar with the time that remains on a terminal, plain lines elsewhere; nothing where nothing is to do."""
+    if total == 0:
+        yield lambda _steps: None
+    elif sys.stderr.isatty():
+        columns = (
+            TextColumn("{task.description:<28}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        with RichProgress(*columns, console=messages) as bar:
+            task = bar.add_task(stage, total=total)
+            yield lambda steps: bar.advance(task, steps)
+    else:
+        with _plain_lines(stage, total) as advance:
+            yield advance
+
+
+@contextmanager
+def _plain_lines(stage: str, total: int, every: float = 10.0) -> Iterator[Advance]:
+    start = last = time.monotonic()
+    done = 0
+
+    def advance(steps: int) -> None:
+        nonlocal done, last
+        done += steps
+        if time.monotonic() - last > every and done < total:
+            last = time.monotonic()
+            left = (last - start) / done * (total - done)
+            print(f"{stage}: {done}/{total}, about {left:.0f} s left", file=sys.stderr, flush=True)
+
+    yield advance
+    print(f"{stage}: {done}/{total} in {time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)

@@ -1,0 +1,83 @@
+"""`v2abench eval`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from v2abench.cli import options as shared
+from v2abench.cli.consoles import messages, results, show_progress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from v2abench.runs.evaluation import Run
+
+
+def evaluate_command(
+    model: Annotated[
+        list[str],
+        typer.Option(
+            "--model",
+            help="folder:DIR, ground-truth, silence, noise, shuffled, shifted:SECONDS; LABEL= before it renames it. "
+            "Give it again for further models.",
+            metavar="SPEC",
+        ),
+    ],
+    dataset: shared.Dataset,
+    protocol: shared.Protocol = "light",
+    data_root: shared.DataRoot = None,
+    reference: shared.Reference = None,
+    limit: shared.Limit = None,
+    output: Annotated[Path, typer.Option("--output", help="Folder for runs.")] = Path("runs"),
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    workers: shared.Workers = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Clips on the device at once.")] = 16,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of generation and of intervals.")] = 0,
+    bootstrap: Annotated[int, typer.Option("--bootstrap", min=0, help="Resamples for intervals; 0: none.")] = 200,
+    fd_infinity: Annotated[
+        bool, typer.Option("--fd-infinity", help="Also extrapolate each FD to infinitely many clips.")
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 2 unless every clip is ok.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Never fetch weights.")] = False,
+    as_json: shared.AsJson = False,
+) -> None:
+    """Score one or more models on a dataset under a protocol."""
+    from v2abench.api import Options, evaluate_models
+    from v2abench.datasets.opening import DatasetOptions, open_dataset
+
+    opened = open_dataset(
+        dataset, DatasetOptions(data_root=data_root, reference=reference, limit=limit, progress=show_progress)
+    )
+    chosen = Options(
+        output=output,
+        device=device,
+        workers=shared.default_workers(workers),
+        batch_size=batch_size,
+        seed=seed,
+        bootstrap=bootstrap,
+        fd_infinity=fd_infinity,
+        offline=offline,
+        progress=show_progress,
+    )
+    runs = evaluate_models(model, opened, protocol, chosen)
+    _show(runs, as_json)
+    if strict:
+        for run in runs:
+            run.require_whole()
+
+
+def _show(runs: "Sequence[Run]", as_json: bool) -> None:
+    if as_json:
+        reports = [run.report.model_dump(mode="json") for run in runs]
+        print(json.dumps(reports[0] if len(reports) == 1 else reports, ensure_ascii=False, indent=2))
+        return
+    from v2abench.cli.display import show_board, show_run
+
+    if len(runs) == 1:
+        show_run(runs[0].report, results)
+    else:
+        show_board([run.report for run in runs], results)
+    for run in runs:
+        messages.print(f"wrote {run.folder}", markup=False, highlight=False, soft_wrap=True)

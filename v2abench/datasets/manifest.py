@@ -1,0 +1,92 @@
+"""Manifests: a TSV, CSV or JSONL file with one clip a row.
+
+| column | meaning |
+| --- | --- |
+| `video` | path of the video; required |
+| `id` | name of the clip; default: the video's stem |
+| `reference` | path of the true sound; default: the video itself; `-` for none |
+| `prompt` (or `caption`) | text for text-conditioned models and CLAP |
+| `label` | class |
+| `speech` | `true` or `false`: human speech; PESQ is computed on such clips only |
+
+Paths are relative to the manifest, or to `--data-root`. Other columns are left alone.
+"""
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from v2abench.clips import Clip, Dataset
+from v2abench.datasets.opening import DatasetOptions
+from v2abench.errors import V2ABenchError
+
+_TRUE, _FALSE = {"true", "1", "yes"}, {"", "false", "0", "no"}
+
+
+def open_manifest(argument: str, options: DatasetOptions) -> Dataset:
+    """Open the manifest file `argument`; raises `V2ABenchError` naming file, line and column."""
+    path = Path(argument)
+    if not path.is_file():
+        raise V2ABenchError(f"--dataset {argument}: no such file")
+    root = options.data_root or path.parent
+    clips = tuple(_clip(row, root, place) for place, row in read_rows(path))
+    return Dataset(path.stem, argument, clips)
+
+
+def read_rows(path: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Yield (`file:line`, row) of a TSV, CSV or JSONL file; values are strings."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            if path.suffix.lower() == ".jsonl":
+                yield from _json_rows(stream, path)
+            else:
+                yield from _table_rows(stream, path)
+    except UnicodeDecodeError as error:
+        raise V2ABenchError(f"{path} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
+
+
+def _json_rows(stream: Iterator[str], path: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
+    for number, line in enumerate(stream, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise V2ABenchError(f"{path}:{number} is not JSON: {error.msg}") from error
+        if not isinstance(row, dict):
+            raise V2ABenchError(f"{path}:{number} is not an object; write one clip as {{...}} a line")
+        yield (
+            f"{path}:{number}",
+            {key: "" if value is None else str(value) for key, value in row.items()},
+        )
+
+
+def _table_rows(stream: Iterator[str], path: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
+    tabs = path.suffix.lower() == ".tsv"
+    quoting = csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL
+    reader = csv.DictReader(stream, delimiter="\t" if tabs else ",", quoting=quoting)
+    for row in reader:
+        place = f"{path}:{reader.line_num}"
+        if None in row or None in row.values():
+            raise V2ABenchError(f"{place} has another number of columns than the header; check its separators")
+        yield place, row
+
+
+def _clip(row: Mapping[str, str], root: Path, place: str) -> Clip:
+    if not row.get("video"):
+        known = ", ".join(row) or "none"
+        raise V2ABenchError(f"{place} has no `video`; the columns are {known}")
+    speech = row.get("speech", "").lower()
+    if speech not in _TRUE | _FALSE:
+        raise V2ABenchError(f"{place}: speech is {row['speech']!r}; write true or false")
+    video = root / row["video"]
+    reference = row.get("reference", "")
+    return Clip(
+        id=row.get("id") or video.stem,
+        video=video,
+        reference=None if reference == "-" else root / reference if reference else video,
+        prompt=row.get("prompt") or row.get("caption") or None,
+        label=row.get("label") or None,
+        speech=speech in _TRUE,
+    )

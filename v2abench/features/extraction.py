@@ -1,0 +1,189 @@
+"""One pass over media: every file is opened once, whatever is wanted of it.
+
+The streams of a file fan out to every network's `prepare` in worker processes,
+the device sees full batches, and each batch goes to the store as one part.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader
+
+from v2abench.contracts import Forward, Network, PairNetwork, Prepared
+from v2abench.errors import ClipFault
+from v2abench.features.store import Record, Store
+from v2abench.media.reading import Media, read_media
+from v2abench.media.resampling import RESAMPLER
+from v2abench.networks.facts import Facts
+from v2abench.progress import Progress, silent
+from v2abench.protocols.schema import Window
+from v2abench.weights.registry import lookup
+
+FACTS = Facts()
+
+
+@dataclass(frozen=True)
+class Content:
+    """A media file by what is in it: its path now, and the hash of its bytes."""
+
+    path: Path
+    hash: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to open, and the networks that want something of it."""
+
+    content: Content
+    networks: tuple[Network, ...]
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """Fills the feature store at `root` for one window.
+
+    `batch_size` clips go to the device at once; `workers` processes decode
+    (0: this one). Neither changes a value.
+    """
+
+    root: Path
+    window: Window
+    device: str = "cpu"
+    workers: int = 0
+    batch_size: int = 16
+    progress: Progress = silent
+    _loaded: dict[str, Forward] = field(default_factory=dict)
+
+    def store(self, network: Network | PairNetwork) -> Store:
+        """Return the store of `network` with its present parameters and weights."""
+        return Store(self.root / f"{network.name}-{fingerprint(network)}", network.features)
+
+    def key(self, content: str) -> str:
+        """Return the key of a content in this window."""
+        return f"{content}:{self.window.key}"
+
+    def extract(self, wanted: Mapping[Network, Sequence[Content]], stage: str) -> None:
+        """Compute and store what is missing of each network on each content."""
+        jobs = self._jobs(wanted)
+        if not jobs:
+            return
+        buffers: dict[Network, list[tuple[str, Prepared | ClipFault]]] = {}
+        with self.progress(stage, len(jobs)) as advance:
+            for job, results in zip(jobs, self._prepared(jobs), strict=True):
+                for network, result in zip(job.networks, results, strict=True):
+                    buffer = buffers.setdefault(network, [])
+                    buffer.append((self.key(job.content.hash), result))
+                    if len(buffer) == self.batch_size:
+                        self._flush(network, buffer)
+                advance(1)
+            for network, buffer in buffers.items():
+                self._flush(network, buffer)
+
+    def _jobs(self, wanted: Mapping[Network, Sequence[Content]]) -> list[Job]:
+        contents: dict[str, Content] = {}
+        networks: dict[str, list[Network]] = {}
+        for network, items in wanted.items():
+            missing = set(self.store(network).missing([self.key(item.hash) for item in items]))
+            for item in items:
+                if self.key(item.hash) in missing:
+                    missing.remove(self.key(item.hash))
+                    contents.setdefault(item.hash, item)
+                    networks.setdefault(item.hash, []).append(network)
+        return [Job(contents[name], tuple(networks[name])) for name in contents]
+
+    def _prepared(self, jobs: Sequence[Job]) -> Iterator[list[Prepared | ClipFault]]:
+        workers = min(self.workers, len(jobs) // 4)
+        loader: Iterable[list[Prepared | ClipFault]] = DataLoader(
+            _Jobs(jobs, self.window.seconds),  # type: ignore[arg-type]
+            batch_size=None,
+            num_workers=workers,
+            multiprocessing_context=_start_method() if workers else None,
+            collate_fn=_as_it_is,
+        )
+        return iter(loader)
+
+    def _flush(self, network: Network, buffer: list[tuple[str, Prepared | ClipFault]]) -> None:
+        prepared = [result for _, result in buffer if isinstance(result, Prepared)]
+        forward = self._loaded.get(fingerprint(network))
+        if forward is None and prepared:
+            forward = self._loaded[fingerprint(network)] = network.load(self.device)
+        with torch.inference_mode():
+            outputs = iter(forward(prepared) if forward and prepared else ())
+        records = [
+            Record(key, fault=result)
+            if isinstance(result, ClipFault)
+            else Record(key, next(outputs), notes=result.notes)
+            for key, result in buffer
+        ]
+        self.store(network).write(records, description(network))
+        buffer.clear()
+
+
+def fingerprint(network: Network | PairNetwork) -> str:
+    """Return 12 hexadecimal digits that change with code version, weights or parameters."""
+    text = json.dumps(description(network), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def description(network: Network | PairNetwork) -> dict[str, object]:
+    """Return what a network's values depend on, beside the media."""
+    weights = getattr(network, "weights", ())
+    return {
+        "network": network.name,
+        "version": network.version,
+        "parameters": dict(network.parameters),
+        "weights": {name: lookup(name).sha256 for name in weights},
+        "resampler": RESAMPLER,
+        "store": 1,
+    }
+
+
+@dataclass(frozen=True)
+class _Jobs:
+    """A map-style dataset over jobs, as the data loader wants it."""
+
+    jobs: Sequence[Job]
+    seconds: float
+
+    def __len__(self) -> int:
+        return len(self.jobs)
+
+    def __getitem__(self, index: int) -> list[Prepared | ClipFault]:
+        return prepare(self.jobs[index], self.seconds)
+
+
+def prepare(job: Job, seconds: float) -> list[Prepared | ClipFault]:
+    """Open a file once and make the inputs of every network that wants it."""
+    streams = list(dict.fromkeys(n.frames for n in job.networks if n.frames is not None))
+    sound = any(network.modality != "video" for network in job.networks)
+    try:
+        media = read_media(job.content.path, seconds=seconds, sound=sound, frames=streams)
+    except ClipFault as fault:
+        return [fault] * len(job.networks)
+    return [_prepare_one(network, media) for network in job.networks]
+
+
+def _prepare_one(network: Network, media: Media) -> Prepared | ClipFault:
+    source: object = media
+    if network.modality == "audio":
+        source = media.sound
+    elif network.modality == "video" and network.frames is not None:
+        source = media.frames[network.frames]
+    if isinstance(source, ClipFault):
+        return source
+    try:
+        return network.prepare(source)
+    except ClipFault as fault:
+        return fault
+
+
+def _as_it_is(item: list[Prepared | ClipFault]) -> list[Prepared | ClipFault]:
+    return item
+
+
+def _start_method() -> str:
+    return "forkserver" if "forkserver" in torch.multiprocessing.get_all_start_methods() else "spawn"

@@ -1,0 +1,1 @@
+"""The embedded benchmark: a procedurally generated world of things that strike each other."""

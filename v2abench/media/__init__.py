@@ -1,0 +1,1 @@
+"""Reading, writing and resampling of sound and pictures; PyAV does all decoding."""

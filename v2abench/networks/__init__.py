@@ -1,0 +1,1 @@
+"""Feature networks and their front ends, one a file."""

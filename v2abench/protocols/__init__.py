@@ -1,0 +1,1 @@
+"""Protocols: frozen, versioned sets of choices, as YAML files."""

@@ -1,0 +1,117 @@
+"""What a protocol file says, validated when it is read.
+
+A protocol fixes the window of a clip, the parameters of the networks and the
+metrics with their options. Its `version` goes up whenever a number may change.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from v2abench import registry
+from v2abench.contracts import Metric, Network, PairNetwork
+from v2abench.errors import UnknownNameError, V2ABenchError
+
+Scalar = bool | int | float | str
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Window(_Strict):
+    """The part of a clip that is judged: its first `seconds`.
+
+    Sound shorter than `minimum` seconds fails the clip; sound that ends more
+    than `tolerance` seconds before the window or its video does degrades it.
+    """
+
+    seconds: float = Field(gt=0)
+    minimum: float = Field(default=0.5, gt=0)
+    tolerance: float = Field(default=0.1, ge=0)
+
+    @property
+    def key(self) -> str:
+        """How the feature store names this window."""
+        return f"0-{self.seconds:g}s"
+
+
+class MetricEntry(_Strict):
+    """One metric of a protocol: its registered name, the name in tables, its options."""
+
+    metric: str
+    name: str
+    options: dict[str, Scalar] = {}
+
+
+class Protocol(_Strict):
+    """A frozen set of choices."""
+
+    name: str = Field(pattern=r"^[\w.-]+$")
+    version: int = Field(ge=1)
+    summary: str
+    window: Window
+    networks: dict[str, dict[str, Scalar]] = {}
+    metrics: tuple[MetricEntry, ...] = Field(min_length=1)
+
+    @property
+    def fingerprint(self) -> str:
+        """Eight hexadecimal digits over everything the protocol fixes."""
+        text = json.dumps(self.model_dump(exclude={"summary"}), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+    def build_metrics(self) -> list[Metric]:
+        """Return the metrics with their options; raises `V2ABenchError` for a wrong one."""
+        return [self._build("metrics", e.metric, {"name": e.name, **e.options}) for e in self.metrics]
+
+    def build_network(self, name: str) -> Network | PairNetwork:
+        """Return the network `name` with this protocol's parameters."""
+        return cast(Network | PairNetwork, self._build("networks", name, self.networks.get(name, {})))
+
+    def _build(self, group: registry.Group, name: str, options: Mapping[str, Scalar]) -> Any:
+        try:
+            return registry.load(group, name)(**options)
+        except (TypeError, ValueError) as error:
+            raise V2ABenchError(f"protocol {self.name!r}, {group[:-1]} {name!r}: {error}") from error
+
+
+def protocol_names() -> list[str]:
+    """Return the names of the protocols in the package, sorted."""
+    return sorted(f.name.removesuffix(".yaml") for f in files(__package__).iterdir() if f.name.endswith(".yaml"))
+
+
+def load_protocol(spec: str) -> Protocol:
+    """Return the protocol of that name, or of that YAML file.
+
+    Raises `UnknownNameError`, or `V2ABenchError` naming file, field and cause.
+    """
+    if spec.endswith((".yaml", ".yml")):
+        path = Path(spec)
+        if not path.is_file():
+            raise V2ABenchError(f"--protocol {spec}: no such file; known names are {', '.join(protocol_names())}")
+        return parse_protocol(path.read_text(encoding="utf-8"), spec)
+    if spec not in protocol_names():
+        raise UnknownNameError("protocol", spec, protocol_names())
+    return parse_protocol(files(__package__).joinpath(f"{spec}.yaml").read_text(encoding="utf-8"), f"{spec}.yaml")
+
+
+def parse_protocol(text: str, source: str) -> Protocol:
+    """Validate the YAML `text`; `source` names it in errors."""
+    try:
+        protocol = Protocol.model_validate(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise V2ABenchError(f"{source} is not YAML: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise V2ABenchError(f"{source}, {place}: {first['msg']}") from error
+    names = [entry.name for entry in protocol.metrics]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise V2ABenchError(f"{source}, metrics: {', '.join(sorted(twice))} named twice; give each its own name")
+    return protocol

@@ -1,0 +1,1 @@
+"""Runs: one evaluated model on one dataset under one protocol."""

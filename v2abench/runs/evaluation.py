@@ -1,0 +1,163 @@
+"""Evaluating models on a dataset under a protocol: from clips to runs.
+
+References and videos are read first, once for all models; then each model is
+asked for its audio, that is read, and the metrics are computed from the store.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from v2abench import __version__, signature
+from v2abench.clips import Dataset
+from v2abench.contracts import Bootstrap, Metric, Network, Request, Stream
+from v2abench.errors import V2ABenchError
+from v2abench.features.contents import dataset_fingerprint, hash_contents
+from v2abench.features.extraction import FACTS, Content, Extractor
+from v2abench.features.plan import Plan, is_media, make_plan
+from v2abench.features.streams import Side, StreamFeatures
+from v2abench.models import NamedModel, clip_seed
+from v2abench.progress import Progress, silent
+from v2abench.protocols.schema import Protocol
+from v2abench.runs.generation import generate
+from v2abench.runs.judging import judge
+from v2abench.runs.ledger import Ledger
+from v2abench.runs.report import DatasetRecord, ModelRecord, ProtocolRecord, Report, ScoreRecord
+from v2abench.runs.scoring import Scorer
+from v2abench.weights.registry import WeightsUnavailableError, require
+
+
+@dataclass(frozen=True)
+class Run:
+    """One evaluated model: its report, per-clip values, and its folder if it was written."""
+
+    report: Report
+    per_clip: Mapping[str, Mapping[str, float]]
+    folder: Path
+
+    def require_whole(self) -> None:
+        """Raise `V2ABenchError` where any clip is not ok: what `--strict` asks for."""
+        wrong = [entry for entry in self.report.ledger if entry.status != "ok"]
+        if wrong:
+            first = wrong[0]
+            why = "; ".join(f"{r.about}: {r.code} ({r.detail})" for r in first.reasons)
+            raise V2ABenchError(
+                f"--strict: {len(wrong)} of {len(self.report.ledger)} clips of {self.report.model.name} are not ok, "
+                f"first {first.id}: {why}; the ledger in {self.folder / 'report.json'} lists all"
+            )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What does not belong to the protocol: the seed of generation, and intervals (None: none)."""
+
+    seed: int = 0
+    bootstrap: Bootstrap | None = field(default_factory=Bootstrap)
+    offline: bool = False
+    progress: Progress = silent
+
+
+@dataclass
+class Evaluation:
+    """A dataset under a protocol, its references read, ready for any number of models."""
+
+    dataset: Dataset
+    protocol: Protocol
+    metrics: Sequence[Metric]
+    extractor: Extractor
+    settings: Settings
+    plan: Plan = field(init=False)
+    fingerprint: str = field(init=False)
+    unavailable: dict[str, str] = field(default_factory=dict, init=False)
+    _sides: dict[Stream, Side] = field(init=False)
+    _seconds: dict[str, float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        clips = self.dataset.clips
+        paths = [path for clip in clips for path in (clip.video, clip.reference) if path is not None]
+        contents = hash_contents(paths, self.settings.progress)
+        self.fingerprint = dataset_fingerprint(self.dataset, contents)
+        self.plan = make_plan(self.metrics, self.protocol, self.dataset)
+        self._sides = {
+            "reference": {clip.id: contents[clip.reference] for clip in clips if clip.reference is not None},
+            "video": {clip.id: contents[clip.video] for clip in clips},
+        }
+        self._extract(self._sides, "references")
+        streams, longest = StreamFeatures(self.extractor, self._sides), self.protocol.window.seconds
+        self._seconds = {clip.id: min(longest, streams.clip_seconds(clip.id) or longest) for clip in clips}
+
+    def run(self, named: NamedModel, folder: Path) -> Run:
+        """Generate, read and score one model; `folder` is the run's."""
+        streams = StreamFeatures(self.extractor, {"generated": self._generated(named, folder), **self._sides})
+        self._extract({"generated": streams.sides["generated"]}, named.info.name)
+        ledger = Ledger([clip.id for clip in self.dataset.clips])
+        judge(ledger, streams, self.plan, self.protocol.window)
+        networks = [self.plan.networks[name] for name in sorted(self.plan.networks)]
+        run_signature = signature.short(self.protocol, networks, self.dataset, self.fingerprint)
+        scorer = Scorer(
+            self.dataset, self.plan, streams, ledger, run_signature, self.settings.bootstrap, self.unavailable
+        )
+        scores = []
+        with self.settings.progress(f"score {named.info.name}", len(self.metrics)) as advance:
+            for metric in self.metrics:
+                scores.append(scorer.record(metric))
+                advance(1)
+        return Run(self._report(named, run_signature, tuple(scores), ledger), scorer.per_clip, folder)
+
+    def _generated(self, named: NamedModel, folder: Path) -> Side:
+        seed = self.settings.seed
+        requests = [Request(c, self._seconds[c.id], clip_seed(seed, c.id)) for c in self.dataset.clips]
+        recipe = {"model": named.spec, "seed": seed, "dataset": self.fingerprint, "v2abench": __version__}
+        answers = generate(named, requests, folder / "audio", recipe, self.settings.progress)
+        hashed = hash_contents([a for a in answers.values() if isinstance(a, Path)], self.settings.progress)
+        return {clip_id: hashed[a] if isinstance(a, Path) else a for clip_id, a in answers.items()}
+
+    def _report(
+        self, named: NamedModel, run_signature: str, scores: tuple[ScoreRecord, ...], ledger: Ledger
+    ) -> Report:
+        return Report(
+            v2abench=__version__,
+            model=ModelRecord(spec=named.spec, **asdict(named.info)),
+            dataset=DatasetRecord(
+                name=self.dataset.name,
+                spec=self.dataset.spec,
+                clips=len(self.dataset.clips),
+                fingerprint=self.fingerprint,
+                notes=self.dataset.notes,
+            ),
+            protocol=ProtocolRecord(
+                name=self.protocol.name,
+                version=self.protocol.version,
+                fingerprint=self.protocol.fingerprint,
+                seconds=self.protocol.window.seconds,
+            ),
+            signature=run_signature,
+            coverage=ledger.coverage(),
+            scores=scores,
+            ledger=ledger.entries(),
+            extra_files=tuple(getattr(named.model, "extra_files", ())),
+        )
+
+    def _extract(self, sides: Mapping[Stream, Side], stage: str) -> None:
+        wanted: dict[Network, list[Content]] = {}
+        for stream, side in sides.items():
+            contents = {clip_id: item for clip_id, item in side.items() if isinstance(item, Content)}
+            wanted.setdefault(FACTS, []).extend(contents.values())
+            for name, ids in self.plan.media[stream].items():
+                network = self.plan.networks[name]
+                if is_media(network):
+                    wanted.setdefault(network, []).extend(item for c, item in contents.items() if c in ids)
+        usable = {network: items for network, items in wanted.items() if self._available(network, items)}
+        self.extractor.extract(usable, f"read {stage}")
+
+    def _available(self, network: Network, contents: Sequence[Content]) -> bool:
+        """Say whether the weights are at hand, or not needed because all is stored."""
+        keys = [self.extractor.key(content.hash) for content in contents]
+        if network.weights and self.extractor.store(network).missing(keys):
+            try:
+                for name in network.weights:
+                    require(name, offline=self.settings.offline)
+            except WeightsUnavailableError as error:
+                self.unavailable[network.name] = str(error)
+                return False
+        return True

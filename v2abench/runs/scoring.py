@@ -1,0 +1,94 @@
+"""From features to score records: every metric, with coverage and signature."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+
+from v2abench import signature
+from v2abench.clips import Dataset
+from v2abench.contracts import Array, Bootstrap, Metric, Score, Stream
+from v2abench.errors import V2ABenchError
+from v2abench.features.plan import Plan, clips_of, is_media
+from v2abench.features.store import Record
+from v2abench.features.streams import StreamFeatures, feature_map
+from v2abench.runs.ledger import Ledger
+from v2abench.runs.report import IntervalRecord, ScoreRecord
+
+
+@dataclass
+class Scorer:
+    """Computes the metrics of one run; failed clips take no part."""
+
+    dataset: Dataset
+    plan: Plan
+    streams: StreamFeatures
+    ledger: Ledger
+    run_signature: str
+    bootstrap: Bootstrap | None
+    unavailable: Mapping[str, str]
+    per_clip: dict[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def record(self, metric: Metric) -> ScoreRecord:
+        """Return the record of one metric; one that cannot be computed says why in `warnings`."""
+        expected = [clip.id for clip in clips_of(metric, self.dataset)]
+        score = self._score(metric, expected)
+        if score.per_clip is not None:
+            self.per_clip[metric.name] = dict(sorted(score.per_clip.items()))
+        missing = self.ledger.missing(expected, score.clips, score.undefined) if score.value is not None else ()
+        return ScoreRecord(
+            name=metric.name,
+            value=score.value,
+            unit=metric.unit,
+            direction=metric.direction.value,
+            interval=IntervalRecord(**asdict(score.interval)) if score.interval else None,
+            details=dict(score.details),
+            warnings=score.warnings,
+            used=len(score.clips),
+            expected=len(expected),
+            missing=missing,
+            citation=metric.citation,
+            signature=signature.of_metric(metric, self.run_signature),
+            signature_long=signature.long_form(
+                metric, self.run_signature, list(self.plan.networks.values()), self.bootstrap
+            ),
+        )
+
+    def _score(self, metric: Metric, expected: Sequence[str]) -> Score:
+        if not expected:
+            return Score(None, (), warnings=(f"no clip of this dataset is marked as {metric.subset}",))
+        try:
+            features = {
+                stream: {name: self._feature(stream, name, set(expected)) for name in names}
+                for stream, names in metric.needs.items()
+            }
+        except _UnavailableError as error:
+            return Score(None, (), warnings=(str(error),))
+        return metric.compute(features, self.bootstrap)
+
+    def _feature(self, stream: Stream, name: str, expected: set[str]) -> dict[str, Array]:
+        network, feature = self.plan.feature(name)
+        if network.name in self.unavailable:
+            raise _UnavailableError(self.unavailable[network.name])
+        if is_media(network):
+            records = self.streams.records(stream, network)
+        else:
+            records = self._pairs(network.name)
+        values = feature_map(records, feature)
+        return {
+            clip_id: values[clip_id]
+            for clip_id in sorted(values.keys() & expected)
+            if stream != "generated" or not self.ledger.failed(clip_id)
+        }
+
+    def _pairs(self, name: str) -> Mapping[str, Record]:
+        try:
+            records = self.streams.compute_pairs(self.plan, name)
+        except V2ABenchError as error:
+            raise _UnavailableError(str(error)) from error
+        for clip_id, record in records.items():
+            if record.fault and not self.ledger.failed(clip_id):
+                self.ledger.degrade(clip_id, name, record.fault.code, record.fault.detail)
+        return records
+
+
+class _UnavailableError(Exception):
+    """A network that cannot be used in this environment."""

@@ -1,0 +1,1 @@
+"""Checkpoints: the registry, the cache, and how they get there."""
