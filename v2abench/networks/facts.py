@@ -38,7 +38,7 @@ class Facts:
 
     def prepare(self, media: Media) -> Prepared:
         facts: dict[str, float | None] = dict.fromkeys(self.features)
-        facts["video_seconds"] = media.video_seconds
+        facts["video_seconds"] = getattr(media, "video_seconds", None)
         notes: tuple[str, ...] = ()
         if isinstance(media.sound, ClipFault):
             notes = (f"sound|{media.sound.code}|{media.sound.detail}",)
