@@ -30,7 +30,7 @@ setup: $(VENV)/.installed
 eval: setup
 	$(BIN)/v2abench eval --dataset impacts --limit $(CLIPS) --protocol light --output $(RUNS) \
 	  --model ground-truth --model shifted:0.4 --model shuffled --model noise --model silence
-	$(BIN)/v2abench leaderboard build $(RUNS)/impacts-test/light --output $(RUNS)/leaderboard --print markdown
+	$(BIN)/v2abench leaderboard build $(RUNS)/impacts-test/light --output $(RUNS)/leaderboard
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest

@@ -35,7 +35,7 @@ def load(group: Group, name: str) -> Any:
         raise UnknownNameError(group.removesuffix("s"), name, _entries(group))
     try:
         return entry.load()
-    except ImportError as error:
+    except (ImportError, AttributeError) as error:
         raise V2ABenchError(
             f"{group.removesuffix('s')} {name!r} ({entry.value}) cannot be imported: {error}; "
             "install what it needs, or uninstall the plugin"

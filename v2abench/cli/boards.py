@@ -22,26 +22,25 @@ def build(
     output: Annotated[
         Path | None, typer.Option("--output", help="Write OUTPUT.md, OUTPUT.csv, ... instead of printing only.")
     ] = None,
-    formats: Annotated[str, typer.Option("--formats", help="Of markdown, csv, latex.")] = "markdown,csv",
+    formats: Annotated[str, typer.Option("--formats", help="Of md, csv, tex, by comma.")] = "md,csv",
     metrics: Annotated[str | None, typer.Option("--metrics", help="Columns, by comma. Default: all.")] = None,
     sort_by: Annotated[str | None, typer.Option("--sort-by", help="Metric to order the rows by.")] = None,
+    intervals: Annotated[bool, typer.Option("--intervals", help="Show confidence intervals.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Mix runs of different signatures, marked.")] = False,
-    print_as: Annotated[str, typer.Option("--print", help="terminal, markdown, csv, latex or none.")] = "terminal",
 ) -> None:
     """Build a leaderboard: best bold, second underlined, with coverage and signature."""
-    from v2abench.leaderboards import board as boards
-    from v2abench.leaderboards import rendering
+    from v2abench.leaderboards.board import build_board
+    from v2abench.leaderboards.terminal import render_terminal
+    from v2abench.leaderboards.writing import write_board
     from v2abench.runs.report import read_report
 
     chosen = metrics.split(",") if metrics else None
     reports = [read_report(folder) for folder in find_runs(runs)]
-    board = boards.build_board(reports, metrics=chosen, sort_by=sort_by, force=force)
-    if print_as == "terminal":
-        results.print(rendering.render_terminal(board))
-    elif print_as != "none":
-        print(rendering.render(board, print_as), end="")
+    board = build_board(reports, metrics=chosen, sort_by=sort_by, force=force)
+    shown = "brackets" if intervals else "none"
+    results.print(render_terminal(board, shown))
     if output is not None:
-        for path in rendering.write_board(board, output, formats.split(",")):
+        for path in write_board(board, output, formats.split(","), shown):
             messages.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from v2abench.leaderboards.board import build_board
-from v2abench.leaderboards.rendering import render_terminal
+from v2abench.leaderboards.terminal import render_terminal
 from v2abench.runs.report import LedgerEntry, Report, ScoreRecord
 
 _ARROWS = {"higher": "↑", "lower": "↓", "neutral": ""}

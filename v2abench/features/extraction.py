@@ -111,7 +111,8 @@ class Extractor:
         forward = self._loaded.get(fingerprint(network))
         if forward is None and prepared:
             forward = self._loaded[fingerprint(network)] = network.load(self.device)
-        with torch.inference_mode():
+        # TensorFloat-32 convolutions would move GPU values away from the CPU's.
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             outputs = iter(forward(prepared) if forward and prepared else ())
         records = [
             Record(key, fault=result)

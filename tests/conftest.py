@@ -1,0 +1,86 @@
+"""A small world of real files for the whole harness: videos with sound, in a cache of their own."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from v2abench.media.audio import Audio
+from v2abench.media.writing import write_audio, write_video
+from v2abench.protocols.schema import Protocol, parse_protocol
+
+SECONDS = 2.0
+SAMPLE_RATE = 16000
+
+PROTOCOL = """
+name: tiny
+version: 1
+summary: Metrics that need no weights, on two seconds.
+window: {seconds: 2.0, minimum: 0.3, tolerance: 0.1}
+networks:
+  motion: {short_side: 64}
+metrics:
+  - {metric: frechet_distance, name: FD_levels, options: {embedding: levels.loudness}}
+  - {metric: av_align, name: AV-Align}
+  - {metric: level_difference, name: Level-Diff}
+  - {metric: loudness, name: Loudness}
+"""
+
+
+def knocks(seed: int, seconds: float = SECONDS) -> tuple[np.ndarray, Audio]:
+    """Frames of a block that jumps, (T, 64, 64, 3), and a click at every jump."""
+    rng = np.random.default_rng(seed)
+    times = np.cumsum(rng.uniform(0.25, 0.5, size=8))
+    times = times[times < seconds - 0.2]
+    frames = np.full((round(seconds * 25), 64, 64, 3), 40, np.uint8)
+    frames += rng.integers(0, 8, frames.shape[1:], dtype=np.uint8)
+    for index, frame in enumerate(frames):
+        jumps = int((times <= (index + 0.5) / 25).sum())
+        frame[20:44, 4 + 6 * jumps : 24 + 6 * jumps] = (220, 180, 60)
+    samples = 0.002 * rng.standard_normal(round(seconds * SAMPLE_RATE))
+    for time in times:
+        start = round(time * SAMPLE_RATE)
+        decay = np.exp(-np.arange(len(samples) - start) / 800)
+        samples[start:] += 0.4 * rng.uniform(0.3, 1) * decay * rng.standard_normal(len(decay))
+    return frames, Audio(np.clip(samples, -1, 1).astype(np.float32)[None], SAMPLE_RATE)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of this test's own."""
+    folder = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("V2ABENCH_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of six videos of two seconds, each with its sound, one of them with an odd name."""
+    folder = tmp_path_factory.mktemp("videos")
+    for index, name in enumerate(("-dash", "a b+é", "c", "d", "e", "f")):
+        frames, audio = knocks(index)
+        write_video(folder / f"{name}.mp4", frames, Fraction(25), audio)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def generated(tmp_path_factory: pytest.TempPathFactory, videos: Path) -> Path:
+    """A folder with another sound for each of `videos`, in WAV and FLAC."""
+    folder = tmp_path_factory.mktemp("generated")
+    for index, video in enumerate(sorted(videos.iterdir())):
+        suffix = (".wav", ".flac")[index % 2]
+        write_audio(folder / f"{video.stem}{suffix}", knocks(index + 100)[1])
+    return folder
+
+
+@pytest.fixture
+def protocol() -> Protocol:
+    return parse_protocol(PROTOCOL, "tiny.yaml")
+
+
+@pytest.fixture
+def protocol_file(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(PROTOCOL)
+    return path
