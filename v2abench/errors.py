@@ -20,10 +20,13 @@ class UnknownNameError(V2ABenchError):
     """A name that is not registered; the message suggests the nearest one."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        known = sorted(known)
+        super().__init__(kind, name, sorted(known))
+
+    def __str__(self) -> str:
+        kind, name, known = self.args
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        super().__init__(f"unknown {kind} {name!r}: {hint}known are {', '.join(known) or 'none'}")
+        return f"unknown {kind} {name!r}: {hint}known are {', '.join(known) or 'none'}"
 
 
 class ClipFault(Exception):

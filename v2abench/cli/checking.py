@@ -34,13 +34,12 @@ def check_command(
     from v2abench.models import open_model
     from v2abench.protocols.schema import load_protocol
 
-    opened = open_dataset(
-        dataset, DatasetOptions(data_root=data_root, reference=reference, limit=limit, progress=show_progress)
-    )
+    processes = shared.default_workers(workers)
+    opened = open_dataset(dataset, DatasetOptions(data_root, reference, limit, processes, show_progress))
     extractor = Extractor(
         home() / "features",
         load_protocol(protocol).window,
-        workers=shared.default_workers(workers),
+        workers=processes,
         progress=show_progress,
     )
     findings = check(opened, open_model(model, opened) if model else None, extractor)

@@ -17,7 +17,7 @@ messages = Console(stderr=True)
 
 @contextmanager
 def show_progress(stage: str, total: int) -> Iterator[Advance]:
-    """A bar with the time that remains on a terminal, plain lines elsewhere; nothing where nothing is to do."""
+    """A bar with the time that remains on a terminal, plain lines for what takes over a second elsewhere."""
     if total == 0:
         yield lambda _steps: None
     elif sys.stderr.isatty():
@@ -51,4 +51,5 @@ def _plain_lines(stage: str, total: int, every: float = 10.0) -> Iterator[Advanc
             print(f"{stage}: {done}/{total}, about {left:.0f} s left", file=sys.stderr, flush=True)
 
     yield advance
-    print(f"{stage}: {done}/{total} in {time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)
+    if time.monotonic() - start > 1:
+        print(f"{stage}: {done}/{total} in {time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)

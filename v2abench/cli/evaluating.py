@@ -47,13 +47,12 @@ def evaluate_command(
     from v2abench.api import Options, evaluate_models
     from v2abench.datasets.opening import DatasetOptions, open_dataset
 
-    opened = open_dataset(
-        dataset, DatasetOptions(data_root=data_root, reference=reference, limit=limit, progress=show_progress)
-    )
+    processes = shared.default_workers(workers)
+    opened = open_dataset(dataset, DatasetOptions(data_root, reference, limit, processes, show_progress))
     chosen = Options(
         output=output,
         device=device,
-        workers=shared.default_workers(workers),
+        workers=processes,
         batch_size=batch_size,
         seed=seed,
         bootstrap=bootstrap,

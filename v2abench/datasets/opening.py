@@ -15,11 +15,15 @@ MANIFEST_SUFFIXES = (".tsv", ".csv", ".jsonl")
 
 @dataclass(frozen=True)
 class DatasetOptions:
-    """What further options say of a dataset: where its files lie, how many clips are wanted."""
+    """What further options say of a dataset: where its files lie, how many clips are wanted.
+
+    `workers` processes render, where clips must be rendered (1: this one).
+    """
 
     data_root: Path | None = None
     reference: Path | None = None
     limit: int | None = None
+    workers: int = 1
     progress: Progress = silent
 
 
