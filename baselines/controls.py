@@ -32,6 +32,7 @@ class Control:
     answer: Answer
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Generated]:
+        """Yield one answer a request; a fault where the clip has no usable reference."""
         for request in requests:
             try:
                 answer = self.answer(request)

@@ -20,6 +20,7 @@ class FolderModel:
     extra_files: tuple[str, ...]
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Generated]:
+        """Yield each clip's file, or the fault that it is missing."""
         for request in requests:
             path = self.files.get(request.clip.id)
             fault = None if path else ClipFault("missing", f"no file {request.clip.id}.* in {self.folder}")

@@ -25,7 +25,7 @@ from v2abench.media.audio import Audio
 from v2abench.media.writing import write_video
 
 EVALUATE = "from v2abench.cli import main; main()"
-IMPORTS = "import v2abench.api, v2abench.cli.display, v2abench.networks.aisfx, v2abench.networks.motion, scipy.signal"
+IMPORTS = "import v2abench.api, v2abench.cli.display, v2abench.networks.aisfx, v2abench.networks.motion"
 
 
 def make_clips(folder: Path, count: int) -> Path:
@@ -62,7 +62,9 @@ def evaluate(clips: Path, home: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="fewer clips")
     quick = parser.parse_args().quick
     few, many, again = (20, 200, 50) if quick else (200, 2000, 500)
@@ -75,8 +77,11 @@ def main() -> None:
         start = run(IMPORTS, folder / "home")[0]
     print(f"peak memory: {few} clips {peaks[few]:.0f} MB, {many} clips {peaks[many]:.0f} MB, ", end="")
     print(f"ratio {peaks[many] / peaks[few]:.3f}")
-    print(f"{again} clips: first evaluation {first:.1f} s, second {second:.1f} s, of which start-up {start:.1f} s; ", end="")
-    print(f"beyond start-up {second - start:.2f} s, first/second {first / second:.1f}")
+    print(
+        f"{again} clips: first evaluation {first:.1f} s, second {second:.1f} s (ratio {first / second:.1f}), ",
+        end="",
+    )
+    print(f"of which start-up {start:.1f} s: beyond start-up {second - start:.2f} s")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """A small world of real files for the whole harness: videos with sound, in a cache of their own."""
 
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from v2abench.media.audio import Audio
 from v2abench.media.writing import write_audio, write_video
 from v2abench.protocols.schema import Protocol, parse_protocol
+from v2abench.weights.registry import WeightsUnavailableError, require
 
 SECONDS = 2.0
 SAMPLE_RATE = 16000
@@ -84,3 +86,14 @@ def protocol_file(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.yaml"
     path.write_text(PROTOCOL)
     return path
+
+
+@pytest.fixture(scope="session")
+def aisfx_checkpoint() -> Path:
+    """The official weights. Tests that need them are skipped where they cannot be had, except in CI."""
+    try:
+        return require("aisfx")
+    except WeightsUnavailableError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))

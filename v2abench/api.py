@@ -14,7 +14,7 @@ from v2abench.datasets.opening import DatasetOptions, open_dataset
 from v2abench.errors import V2ABenchError
 from v2abench.features.extraction import Extractor
 from v2abench.home import home
-from v2abench.models import open_model
+from v2abench.models import NamedModel, open_model
 from v2abench.progress import Advance, Progress, silent
 from v2abench.protocols.schema import MetricEntry, Protocol, load_protocol
 from v2abench.runs.evaluation import Evaluation, Run, Settings
@@ -45,7 +45,7 @@ class Options:
 def evaluate(
     model: str, dataset: str | Dataset, protocol: str | Protocol = "light", options: Options | None = None
 ) -> Run:
-    """Evaluate one model and write its run; return it.
+    """Evaluate one model, write its run and return it.
 
     `model` is `folder:DIR`, a control or a registered model, with `LABEL=` before it if it
     should be called otherwise; `dataset` what `open_dataset` takes or returned; `protocol`
@@ -71,31 +71,8 @@ def evaluate_models(
     if options.fd_infinity:
         chosen = with_fd_infinity(chosen)
     named = [open_model(spec, opened) for spec in models]
-    folders = [run_folder(options.output, opened.name, chosen.name, item.info.name) for item in named]
-    for folder, item in zip(folders, named, strict=True):
-        if folders.count(folder) > 1:
-            raise V2ABenchError(
-                f"--model {item.spec}: another model is called {item.info.name!r} too; write LABEL={item.spec}"
-            )
-    evaluation = Evaluation(
-        opened,
-        chosen,
-        chosen.build_metrics(),
-        Extractor(
-            home() / "features",
-            chosen.window,
-            device=pick_device(options.device),
-            workers=options.workers,
-            batch_size=options.batch_size,
-            progress=clock.progress,
-        ),
-        Settings(
-            seed=options.seed,
-            bootstrap=Bootstrap(options.bootstrap, seed=options.seed) if options.bootstrap else None,
-            offline=options.offline,
-            progress=clock.progress,
-        ),
-    )
+    folders = _folders(named, opened, chosen, options.output)
+    evaluation = _evaluation(opened, chosen, options, clock.progress)
     runs = []
     for item, folder in zip(named, folders, strict=True):
         run = evaluation.run(item, folder)
@@ -105,6 +82,31 @@ def evaluate_models(
         for run in runs:
             run.require_whole()
     return runs
+
+
+def _folders(named: Sequence[NamedModel], dataset: Dataset, protocol: Protocol, output: Path) -> list[Path]:
+    folders = [run_folder(output, dataset.name, protocol.name, item.info.name) for item in named]
+    for folder, item in zip(folders, named, strict=True):
+        if folders.count(folder) > 1:
+            label = item.info.name
+            raise V2ABenchError(
+                f"--model {item.spec}: another model is called {label!r} too; write LABEL={item.spec}"
+            )
+    return folders
+
+
+def _evaluation(dataset: Dataset, protocol: Protocol, options: Options, progress: Progress) -> Evaluation:
+    extractor = Extractor(
+        home() / "features",
+        protocol.window,
+        device=pick_device(options.device),
+        workers=options.workers,
+        batch_size=options.batch_size,
+        progress=progress,
+    )
+    bootstrap = Bootstrap(options.bootstrap, seed=options.seed) if options.bootstrap else None
+    settings = Settings(options.seed, bootstrap, options.offline, progress)
+    return Evaluation(dataset, protocol, protocol.build_metrics(), extractor, settings)
 
 
 def with_fd_infinity(protocol: Protocol) -> Protocol:
@@ -146,5 +148,3 @@ class _Clock:
         with self.inner(stage, total) as advance:
             yield advance
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
-
-

@@ -70,7 +70,9 @@ def _sides(dataset: Dataset, named: NamedModel | None, extractor: Extractor) -> 
 
 
 def _answers(dataset: Dataset, named: NamedModel, extractor: Extractor) -> Side:
-    answers = list(named.model.generate([Request(clip, extractor.window.seconds, 0) for clip in dataset.clips]))
+    answers = list(
+        named.model.generate([Request(clip, extractor.window.seconds, 0) for clip in dataset.clips])
+    )
     hashed = hash_contents([answer.path for answer in answers if answer.path], extractor.progress)
     side: dict[str, Content | ClipFault] = {}
     for answer in answers:
@@ -86,7 +88,9 @@ def _clipped(streams: StreamFeatures, levels: Levels, stream: Stream) -> list[Fi
     for clip_id, record in streams.records(stream, levels).items():
         share = float(record.features["clipping_share"]) if "clipping_share" in record.features else 0.0
         if share > CLIPPED_SHARE:
-            found.append(Finding(clip_id, stream, "clipped", f"{share:.1%} of the samples stand at full scale"))
+            found.append(
+                Finding(clip_id, stream, "clipped", f"{share:.1%} of the samples stand at full scale")
+            )
     return found
 
 

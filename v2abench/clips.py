@@ -1,7 +1,6 @@
 """A clip is one benchmark item; a dataset is an ordered set of clips."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -34,7 +33,4 @@ class Dataset:
     spec: str
     clips: tuple[Clip, ...]
     distractors: tuple[Clip, ...] = ()
-    notes: tuple[str, ...] = field(default=())
-
-    def by_id(self) -> Mapping[str, Clip]:
-        return {clip.id: clip for clip in self.clips}
+    notes: tuple[str, ...] = ()

@@ -104,7 +104,8 @@ class Metric(Protocol):
 @dataclass(frozen=True)
 class Prepared:
     """What `prepare` made of one clip on the CPU: named tensors or arrays, and
-    notes that degrade the clip (`padded to one window`)."""
+    notes that degrade the clip (`padded to one window`).
+    """
 
     inputs: Mapping[str, Any]
     notes: tuple[str, ...] = ()
@@ -142,7 +143,8 @@ class Network(Protocol):
     def prepare(self, media: Any) -> Prepared:
         """Make the inputs of one clip: from an `AudioWindow` for an audio network, from
         the uint8 frames of `frames` for a video network, from the whole `Media` for a
-        container network. Raises `ClipFault`."""
+        container network. Raises `ClipFault`.
+        """
         ...
 
     def load(self, device: str) -> Forward:
@@ -152,7 +154,8 @@ class Network(Protocol):
 
 class PairNetwork(Protocol):
     """A feature of two streams together (PESQ of generated against reference),
-    computed from stored features, never from media."""
+    computed from stored features, never from media.
+    """
 
     @property
     def name(self) -> str: ...
@@ -196,7 +199,8 @@ class Request:
 @dataclass(frozen=True)
 class Generated:
     """A model's answer for one clip: a file that exists, or samples to be written,
-    or a fault. Exactly one of the three is set."""
+    or a fault. Exactly one of the three is set.
+    """
 
     clip_id: str
     path: Path | None = None
@@ -213,4 +217,3 @@ class Model(Protocol):
     def generate(self, requests: Sequence[Request]) -> Iterator[Generated]:
         """Yield one answer a request, in order; a draw depends on `Request.seed` only."""
         ...
-

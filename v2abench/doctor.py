@@ -40,7 +40,11 @@ def examine() -> list[Finding]:
         Finding("cores", str(os.cpu_count()), None),
         *_cache(),
         *_extras(),
-        *(Finding(f"weights {n}", s, s != "damaged") for n in registry.registry() for s in [registry.state(n)]),
+        *(
+            Finding(f"weights {n}", s, s != "damaged")
+            for n in registry.registry()
+            for s in [registry.state(n)]
+        ),
     ]
 
 

@@ -16,6 +16,10 @@ class V2ABenchError(Exception):
     """
 
 
+class UnavailableError(V2ABenchError):
+    """A package or a checkpoint that is not here: the run goes on without what needs it."""
+
+
 class UnknownNameError(V2ABenchError):
     """A name that is not registered; the message suggests the nearest one."""
 
@@ -29,7 +33,7 @@ class UnknownNameError(V2ABenchError):
         return f"unknown {kind} {name!r}: {hint}known are {', '.join(known) or 'none'}"
 
 
-class ClipFault(Exception):
+class ClipFault(Exception):  # noqa: N818 (a state of a clip, not an error of the program)
     """Why one clip, file or feature cannot be used; it goes to the run's ledger.
 
     `code` is one of a small vocabulary (`missing`, `unreadable`, `no-audio`,

@@ -17,7 +17,7 @@ from v2abench.protocols.schema import Protocol
 
 
 def short(protocol: Protocol, networks: Sequence[AnyNetwork], dataset: Dataset, data: str) -> str:
-    """Return e.g. `light:1|win:0-8s|rs:sinc_interp_hann-6-0.99|net:aisfx@1f2e3d4c|data:clips@9a8b7c6d|v:0.1.0`."""
+    """Return `light:1@d4aa07da|win:0-8s|rs:sinc_interp_hann-6-0.99|net:...|data:...|v:0.1.0`."""
     nets = "+".join(f"{n.name}@{fingerprint(n)[:8]}" for n in networks) or "none"
     return "|".join(
         (

@@ -27,10 +27,27 @@ def evaluated(v2abench: Run, videos: Path, protocol_file: Path, tmp_path: Path) 
 def test_eval_of_one_model_shows_every_metric_with_interval_coverage_and_signature(
     v2abench: Run, videos: Path, generated: Path, protocol_file: Path, tmp_path: Path
 ) -> None:
-    line = ["eval", "--model", f"mine=folder:{generated}", "--dataset", f"folder:{videos}", "--protocol", protocol_file]
+    line = [
+        "eval",
+        "--model",
+        f"mine=folder:{generated}",
+        "--dataset",
+        f"folder:{videos}",
+        "--protocol",
+        protocol_file,
+    ]
     shown = v2abench(*line, "--output", tmp_path, "--workers", 0)
     assert shown.code == 0
-    for word in ("mine on", "FD_levels ↓", "AV-Align ↑", "95% interval", "6/6", "LUFS", "signature  tiny:1@", "6 of 6 clips ok"):
+    for word in (
+        "mine on",
+        "FD_levels ↓",
+        "AV-Align ↑",
+        "95% interval",
+        "6/6",
+        "LUFS",
+        "signature  tiny:1@",
+        "6 of 6 clips ok",
+    ):
         assert word in shown.out
     assert f"wrote {tmp_path}" in shown.err
     assert "wrote" not in shown.out
@@ -41,13 +58,28 @@ def test_json_goes_alone_to_stdout(v2abench: Run, videos: Path, protocol_file: P
     shown = v2abench(*line, "--output", tmp_path, "--workers", 0, "--json")
     report = json.loads(shown.out)
     assert report["model"]["name"] == "noise"
-    assert {score["name"] for score in report["scores"]} == {"FD_levels", "AV-Align", "Level-Diff", "Loudness"}
+    assert {score["name"] for score in report["scores"]} == {
+        "FD_levels",
+        "AV-Align",
+        "Level-Diff",
+        "Loudness",
+    }
 
 
 def test_strict_and_mistakes_exit_with_two_and_one_line(
     v2abench: Run, videos: Path, protocol_file: Path, tmp_path: Path
 ) -> None:
-    line = ["eval", "--dataset", f"folder:{videos}", "--protocol", protocol_file, "--output", tmp_path, "--workers", 0]
+    line = [
+        "eval",
+        "--dataset",
+        f"folder:{videos}",
+        "--protocol",
+        protocol_file,
+        "--output",
+        tmp_path,
+        "--workers",
+        0,
+    ]
     shown = v2abench(*line, "--model", "silence", "--strict")
     assert (shown.code, "error: --strict: 6 of 6 clips" in shown.err) == (2, True)
     assert "Loudness" in shown.out
@@ -60,7 +92,17 @@ def test_strict_and_mistakes_exit_with_two_and_one_line(
 def test_intervals_can_be_left_out_and_fd_infinity_added(
     v2abench: Run, videos: Path, protocol_file: Path, tmp_path: Path
 ) -> None:
-    line = ["eval", "--dataset", f"folder:{videos}", "--protocol", protocol_file, "--output", tmp_path, "--workers", 0]
+    line = [
+        "eval",
+        "--dataset",
+        f"folder:{videos}",
+        "--protocol",
+        protocol_file,
+        "--output",
+        tmp_path,
+        "--workers",
+        0,
+    ]
     shown = v2abench(*line, "--model", "noise", "--bootstrap", 0, "--fd-infinity", "--json")
     scores = {score["name"]: score for score in json.loads(shown.out)["scores"]}
     assert all(score["interval"] is None for score in scores.values())
@@ -68,8 +110,12 @@ def test_intervals_can_be_left_out_and_fd_infinity_added(
     assert "6 clips" in scores["FD_levels∞"]["warnings"][0]
 
 
-def test_leaderboard_is_built_from_folders_and_written(v2abench: Run, evaluated: Path, tmp_path: Path) -> None:
-    shown = v2abench("leaderboard", "build", evaluated, "--output", tmp_path / "board", "--formats", "md,csv,tex")
+def test_leaderboard_is_built_from_folders_and_written(
+    v2abench: Run, evaluated: Path, tmp_path: Path
+) -> None:
+    shown = v2abench(
+        "leaderboard", "build", evaluated, "--output", tmp_path / "board", "--formats", "md,csv,tex"
+    )
     assert shown.code == 0
     assert "ground-truth" in shown.out
     assert "silence" in shown.out
@@ -86,7 +132,17 @@ def test_leaderboard_refuses_to_mix_signatures(
 ) -> None:
     fewer = shutil.copytree(videos, tmp_path / "fewer")
     (fewer / "f.mp4").unlink()
-    line = ["eval", "--model", "noise", "--dataset", f"folder:{fewer}", "--protocol", protocol_file, "--workers", 0]
+    line = [
+        "eval",
+        "--model",
+        "noise",
+        "--dataset",
+        f"folder:{fewer}",
+        "--protocol",
+        protocol_file,
+        "--workers",
+        0,
+    ]
     assert v2abench(*line, "--output", evaluated).code == 0
     shown = v2abench("leaderboard", "build", evaluated)
     assert shown.code == 2

@@ -41,12 +41,16 @@ except SystemExit as end:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_help_imports_nothing_heavy(command: list[str]) -> None:
-    done = subprocess.run([sys.executable, "-c", CODE, *command, "--help"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, *command, "--help"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "Usage: v2abench" in done.stdout
     assert "imported: []" in done.stdout
 
 
 def test_version_prints_and_ends() -> None:
-    done = subprocess.run([sys.executable, "-m", "v2abench", "--version"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "v2abench", "--version"], capture_output=True, text=True, check=True
+    )
     assert done.stdout.startswith("v2abench 0.")

@@ -38,7 +38,9 @@ def test_reference_folder_replaces_the_videos_own_sound(tmp_path: Path) -> None:
         (("a.wav",), "no videos directly inside"),
     ],
 )
-def test_a_folder_that_cannot_be_a_dataset_is_refused(tmp_path: Path, names: tuple[str, ...], message: str) -> None:
+def test_a_folder_that_cannot_be_a_dataset_is_refused(
+    tmp_path: Path, names: tuple[str, ...], message: str
+) -> None:
     touch(tmp_path / "v", *names)
     with pytest.raises(V2ABenchError, match=message):
         open_dataset(f"folder:{tmp_path / 'v'}")
@@ -57,9 +59,23 @@ def test_unknown_datasets_suggest_the_nearest() -> None:
 @pytest.mark.parametrize("suffix", [".tsv", ".csv", ".jsonl"])
 def test_manifests_mean_the_same_in_every_format(tmp_path: Path, suffix: str) -> None:
     rows = [
-        {"id": "one", "video": "v/1.mp4", "reference": "", "prompt": "a dog, barking", "label": "dog", "speech": ""},
+        {
+            "id": "one",
+            "video": "v/1.mp4",
+            "reference": "",
+            "prompt": "a dog, barking",
+            "label": "dog",
+            "speech": "",
+        },
         {"id": "", "video": "v/2.mp4", "reference": "r/2.wav", "prompt": "", "label": "", "speech": "true"},
-        {"id": "three", "video": "v/3.mp4", "reference": "-", "prompt": "NA", "label": "null", "speech": "no"},
+        {
+            "id": "three",
+            "video": "v/3.mp4",
+            "reference": "-",
+            "prompt": "NA",
+            "label": "null",
+            "speech": "no",
+        },
     ]
     path = tmp_path / f"m{suffix}"
     if suffix == ".jsonl":
@@ -72,7 +88,13 @@ def test_manifests_mean_the_same_in_every_format(tmp_path: Path, suffix: str) ->
     one, two, three = open_dataset(str(path)).clips
     assert (one.id, one.video, one.reference) == ("one", tmp_path / "v/1.mp4", tmp_path / "v/1.mp4")
     assert (one.prompt, one.label, one.speech) == ("a dog, barking", "dog", False)
-    assert (two.id, two.reference, two.prompt, two.label, two.speech) == ("2", tmp_path / "r/2.wav", None, None, True)
+    assert (two.id, two.reference, two.prompt, two.label, two.speech) == (
+        "2",
+        tmp_path / "r/2.wav",
+        None,
+        None,
+        True,
+    )
     assert (three.reference, three.prompt, three.label, three.speech) == (None, "NA", "null", False)
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from v2abench import registry
+
 ROOT = Path(__file__).parents[2]
 ROOMS = {"v2abench": "v2abench"} | {
     room: f"v2abench/{room}" for room in ("baselines", "finetune", "leaderboards", "metrics")
@@ -17,7 +19,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 def tracked() -> list[str]:
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
+    command = ["git", "ls-files", "-co", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return [name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
 
 
@@ -54,7 +57,9 @@ def test_the_sdist_holds_what_the_wheel_needs(built: dict[str, Path]) -> None:
     assert {name for name in tracked() if name.partition("/")[0] in ROOMS} <= names
 
 
-def test_the_wheel_works_in_a_new_environment_without_dependencies(built: dict[str, Path], tmp_path: Path) -> None:
+def test_the_wheel_works_in_a_new_environment_without_dependencies(
+    built: dict[str, Path], tmp_path: Path
+) -> None:
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
     python = tmp_path / "venv/bin/python"
     install = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", built["wheel"]]
@@ -65,7 +70,9 @@ def test_the_wheel_works_in_a_new_environment_without_dependencies(built: dict[s
         "print(*(e.value for g in ('metrics', 'networks', 'models', 'datasets')"
         " for e in m.entry_points(group='v2abench.' + g)), sep='\\n')"
     )
-    shown = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True, cwd=tmp_path).stdout
+    shown = subprocess.run(
+        [python, "-c", code], check=True, capture_output=True, text=True, cwd=tmp_path
+    ).stdout
     first, *entries = shown.splitlines()
     assert str(tmp_path / "venv") in first
     site = Path(first.split()[1]).parent.parent
@@ -87,13 +94,13 @@ def test_pyproject_lists_every_package() -> None:
 
 def test_the_editable_install_finds_the_rooms() -> None:
     code = "import v2abench.metrics, v2abench.baselines; print(v2abench.metrics.__file__)"
-    shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd="/").stdout
+    shown = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd="/"
+    ).stdout
     assert Path(shown.strip()) == ROOT / "metrics/__init__.py"
 
 
 def test_no_entry_point_is_broken() -> None:
-    from v2abench import registry
-
     for group in ("metrics", "networks", "models", "datasets"):
         for name in registry.names(group):
             assert callable(registry.load(group, name)), (group, name)

@@ -1,6 +1,5 @@
-"""The aiSFX checkpoints: the official one, and one with deterministic weights."""
+"""An aiSFX checkpoint with deterministic weights; the official one is a fixture of all tests."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -8,18 +7,6 @@ import torch
 from deterministic import fill_
 
 from v2abench.networks.aisfx import AiSFXNet
-from v2abench.weights.registry import WeightsUnavailableError, require
-
-
-@pytest.fixture(scope="session")
-def aisfx_checkpoint() -> Path:
-    """The official weights. Tests that need them are skipped where they cannot be had, except in CI."""
-    try:
-        return require("aisfx")
-    except WeightsUnavailableError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

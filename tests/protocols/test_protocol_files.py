@@ -31,7 +31,9 @@ def test_every_shipped_protocol_builds(name: str) -> None:
 
 def test_the_fingerprint_follows_choices_not_words() -> None:
     base = parse_protocol(GOOD, "x")
-    assert base.fingerprint == parse_protocol(GOOD.replace("summary: test", "summary: other"), "x").fingerprint
+    assert (
+        base.fingerprint == parse_protocol(GOOD.replace("summary: test", "summary: other"), "x").fingerprint
+    )
     assert base.fingerprint != parse_protocol(GOOD.replace("seconds: 2", "seconds: 3"), "x").fingerprint
 
 
@@ -43,7 +45,10 @@ def test_the_fingerprint_follows_choices_not_words() -> None:
         (("seconds: 2", "second: 2"), r"window\.second"),
         (("name: AV}", "name: AV, option: 1}"), r"metrics\.0\.option"),
         (("metrics:", "metrics: ["), "is not YAML"),
-        (("  - {metric: av_align, name: AV}", "  - {metric: kl, name: A}\n  - {metric: kl, name: A}"), "A named twice"),
+        (
+            ("  - {metric: av_align, name: AV}", "  - {metric: kl, name: A}\n  - {metric: kl, name: A}"),
+            "A named twice",
+        ),
     ],
 )
 def test_wrong_files_name_the_field(change: tuple[str, str], message: str) -> None:
@@ -58,13 +63,15 @@ def test_unknown_names_and_options_are_told() -> None:
         load_protocol("nowhere.yaml")
     with pytest.raises(UnknownNameError, match="did you mean 'av_align'"):
         parse_protocol(GOOD.replace("av_align", "av_alin"), "x").build_metrics()
-    with pytest.raises(V2ABenchError, match="metric 'av_align'.*unexpected keyword"):
+    with pytest.raises(V2ABenchError, match=r"metric 'av_align'.*unexpected keyword"):
         parse_protocol(GOOD.replace("name: AV}", "name: AV, options: {fps: 3}}"), "x").build_metrics()
+    protocol = parse_protocol(GOOD + "networks: {motion: {size: 3}}\n", "x")
     with pytest.raises(V2ABenchError, match="network 'motion'"):
-        protocol = parse_protocol(GOOD + "networks: {motion: {size: 3}}\n", "x")
         protocol.build_network("motion")
 
 
 def test_registries_hold_the_documented_names() -> None:
-    assert {"folder", "ground-truth", "noise", "shifted", "shuffled", "silence"} <= set(registry.names("models"))
+    assert {"folder", "ground-truth", "noise", "shifted", "shuffled", "silence"} <= set(
+        registry.names("models")
+    )
     assert {"folder", "impacts", "manifest", "vggsound"} <= set(registry.names("datasets"))

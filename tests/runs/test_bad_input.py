@@ -1,6 +1,7 @@
 """Whatever a user's folder holds, every clip is accounted for, and every mistake is told."""
 
 import errno
+import os
 import shutil
 import tempfile
 from fractions import Fraction
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import SAMPLE_RATE, knocks
+from scipy.io import wavfile
 
 from v2abench.api import Options, evaluate
 from v2abench.check import check
@@ -19,20 +21,13 @@ from v2abench.features.extraction import Extractor
 from v2abench.media.audio import Audio
 from v2abench.media.writing import write_audio, write_video
 from v2abench.models import open_model
-from v2abench.protocols.schema import Protocol
+from v2abench.protocols.schema import Protocol, Window
 from v2abench.runs.report import LedgerEntry, Report
 
 
 def wave(seconds: float, rate: int, channels: int = 1) -> Audio:
     rng = np.random.default_rng(channels)
     return Audio((0.1 * rng.standard_normal((channels, round(seconds * rate)))).astype(np.float32), rate)
-
-
-def float_wav(path: Path, samples: np.ndarray, rate: int) -> None:
-    """A 32-bit float WAV with any values and any number of channels, NaN too."""
-    from scipy.io import wavfile
-
-    wavfile.write(path, rate, samples.astype(np.float32))
 
 
 @pytest.fixture
@@ -46,48 +41,44 @@ def model(generated: Path, tmp_path: Path) -> Path:
     return shutil.copytree(generated, tmp_path / "model")
 
 
+def with_nan() -> np.ndarray:
+    samples = knocks(1)[1].samples.copy()
+    samples[0, 100] = np.nan
+    return samples
+
+
+FLOAT_WAVS = {
+    "nan": (with_nan(), SAMPLE_RATE),
+    "infinite": (np.full((1, 32000), np.inf), SAMPLE_RATE),
+    "one sample": (np.array([[0.5]]), SAMPLE_RATE),
+    "silence": (np.zeros((1, 32000)), SAMPLE_RATE),
+    "short": (wave(1.0, SAMPLE_RATE).samples, SAMPLE_RATE),
+    "8 channels": (wave(2.0, 16000, 8).samples, 16000),
+    "8 kHz": (wave(2.0, 8000).samples, 8000),
+    "192 kHz": (wave(2.0, 192000).samples, 192000),
+}
+
+
 def spoil_generated(folder: Path, case: str) -> None:
     """Put the file of clip `c` into a state that users meet."""
     for path in folder.glob("c.*"):
         path.unlink()
-    target = folder / "c.wav"
-    match case:
-        case "missing":
-            pass
-        case "zero bytes":
-            target.write_bytes(b"")
-        case "text":
-            (folder / "c.mp4").write_text("this is not a video")
-        case "nan":
-            samples = knocks(1)[1].samples[0].copy()
-            samples[100] = np.nan
-            float_wav(target, samples, SAMPLE_RATE)
-        case "infinite":
-            float_wav(target, np.full(32000, np.inf), SAMPLE_RATE)
-        case "one sample":
-            float_wav(target, np.array([0.5]), SAMPLE_RATE)
-        case "silence":
-            write_audio(target, Audio(np.zeros((1, 32000), np.float32), SAMPLE_RATE))
-        case "short":
-            write_audio(target, wave(1.0, SAMPLE_RATE))
-        case "8 channels":
-            float_wav(target, wave(2.0, 16000, 8).samples.T, 16000)
-        case "8 kHz":
-            write_audio(target, wave(2.0, 8000))
-        case "192 kHz":
-            float_wav(target, wave(2.0, 192000).samples.T, 192000)
-        case "video without sound":
-            write_video(folder / "c.mp4", knocks(1)[0], Fraction(25))
-        case "truncated":
-            write_video(folder / "whole.mp4", *_video_parts())
-            data = (folder / "whole.mp4").read_bytes()
-            (folder / "c.mp4").write_bytes(data[: len(data) // 2])
-            (folder / "whole.mp4").unlink()
-
-
-def _video_parts() -> tuple[np.ndarray, Fraction, Audio]:
+    video = folder / "c.mp4"
     frames, audio = knocks(1)
-    return frames, Fraction(25), audio
+    if case in FLOAT_WAVS:
+        samples, rate = FLOAT_WAVS[case]
+        wavfile.write(folder / "c.wav", rate, samples.T.astype(np.float32))
+    elif case == "zero bytes":
+        (folder / "c.wav").write_bytes(b"")
+    elif case == "text":
+        video.write_text("this is not a video")
+    elif case == "video without sound":
+        write_video(video, frames, Fraction(25))
+    elif case == "truncated":
+        write_video(video, frames, Fraction(25), audio)
+        video.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
+    else:
+        assert case == "missing"
 
 
 def entry(report: Report, clip_id: str = "c") -> LedgerEntry:
@@ -116,17 +107,22 @@ def test_a_generated_file_in_any_state_ends_in_the_ledger(
     dataset: Path, model: Path, protocol: Protocol, tmp_path: Path, case: str, status: str, codes: set[str]
 ) -> None:
     spoil_generated(model, case)
-    report = evaluate(f"folder:{model}", f"folder:{dataset}", protocol, Options(output=tmp_path / "runs")).report
+    report = evaluate(
+        f"folder:{model}", f"folder:{dataset}", protocol, Options(output=tmp_path / "runs")
+    ).report
     found = entry(report)
     assert found.status == status, found
-    assert ({reason.code for reason in found.reasons} <= codes) and bool(found.reasons) == bool(codes), found
+    assert {reason.code for reason in found.reasons} <= codes, found
+    assert bool(found.reasons) == bool(codes), found
     assert report.coverage.expected == 6
     for score in report.scores:
         assert score.value is not None
         assert np.isfinite(score.value)
         assert score.used == (5 if status == "failed" else 6)
         if status == "failed":
-            assert [(missing.about, missing.code) for missing in score.missing] == [("c", found.reasons[0].code)]
+            assert [(missing.about, missing.code) for missing in score.missing] == [
+                ("c", found.reasons[0].code)
+            ]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +134,13 @@ def test_a_generated_file_in_any_state_ends_in_the_ledger(
     ],
 )
 def test_a_reference_in_any_state_degrades_its_clip_and_leaves_the_metrics_that_need_it(
-    dataset: Path, model: Path, protocol: Protocol, tmp_path: Path, case: str, codes: set[str], without: set[str]
+    dataset: Path,
+    model: Path,
+    protocol: Protocol,
+    tmp_path: Path,
+    case: str,
+    codes: set[str],
+    without: set[str],
 ) -> None:
     video = dataset / "c.mp4"
     if case == "no sound":
@@ -149,7 +151,9 @@ def test_a_reference_in_any_state_degrades_its_clip_and_leaves_the_metrics_that_
         (tmp_path / "c.wav").rename(video)
     else:
         video.write_text("not a video")
-    report = evaluate(f"folder:{model}", f"folder:{dataset}", protocol, Options(output=tmp_path / "runs")).report
+    report = evaluate(
+        f"folder:{model}", f"folder:{dataset}", protocol, Options(output=tmp_path / "runs")
+    ).report
     found = entry(report)
     assert found.status == "degraded"
     assert {reason.code for reason in found.reasons} == codes
@@ -161,12 +165,16 @@ def test_extra_files_are_listed_and_a_folder_of_another_dataset_is_refused(
     dataset: Path, model: Path, protocol: Protocol, tmp_path: Path
 ) -> None:
     (model / "stranger.wav").write_bytes(b"")
-    report = evaluate(f"folder:{model}", f"folder:{dataset}", protocol, Options(output=tmp_path / "runs")).report
+    report = evaluate(
+        f"folder:{model}", f"folder:{dataset}", protocol, Options(output=tmp_path / "runs")
+    ).report
     assert report.extra_files == ("stranger.wav",)
     other = tmp_path / "other"
     other.mkdir()
     (other / "x.wav").write_bytes(b"")
-    with pytest.raises(V2ABenchError, match=r"no file is named like a clip of videos.*there is e\.g\. x\.wav"):
+    with pytest.raises(
+        V2ABenchError, match=r"no file is named like a clip of videos.*there is e\.g\. x\.wav"
+    ):
         evaluate(f"folder:{other}", f"folder:{dataset}", protocol, Options(output=tmp_path / "runs"))
 
 
@@ -175,7 +183,9 @@ def test_strict_refuses_what_is_not_whole_after_writing_it(
 ) -> None:
     spoil_generated(model, "silence")
     options = Options(output=tmp_path / "runs", strict=True)
-    with pytest.raises(V2ABenchError, match=r"--strict: 1 of 6 clips of model are not ok, first c: generated: silent"):
+    with pytest.raises(
+        V2ABenchError, match=r"--strict: 1 of 6 clips of model are not ok, first c: generated: silent"
+    ):
         evaluate(f"folder:{model}", f"folder:{dataset}", protocol, options)
     assert list((tmp_path / "runs").rglob("report.json"))
 
@@ -188,7 +198,9 @@ def test_strict_refuses_what_is_not_whole_after_writing_it(
         ("silence:3", "silence takes nothing behind a colon"),
     ],
 )
-def test_wrong_models_are_told(dataset: Path, protocol: Protocol, tmp_path: Path, model_spec: str, message: str) -> None:
+def test_wrong_models_are_told(
+    dataset: Path, protocol: Protocol, tmp_path: Path, model_spec: str, message: str
+) -> None:
     with pytest.raises(V2ABenchError, match=message):
         evaluate(model_spec, f"folder:{dataset}", protocol, Options(output=tmp_path))
 
@@ -215,13 +227,22 @@ def test_places_that_cannot_be_written_are_named(
 
 @pytest.mark.parametrize(
     ("number", "words"),
-    [(errno.EROFS, "Read-only file system; choose a place"), (errno.ENOSPC, "No space left on device; free some space")],
+    [
+        (errno.EROFS, "Read-only file system; choose a place"),
+        (errno.ENOSPC, "No space left on device; free some space"),
+    ],
 )
 def test_a_read_only_cache_and_a_full_disk_are_told_and_leave_nothing_half_written(
-    dataset: Path, protocol: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path, number: int, words: str
+    dataset: Path,
+    protocol: Protocol,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cache: Path,
+    number: int,
+    words: str,
 ) -> None:
     def full(*_args: object, **_kwargs: object) -> None:
-        raise OSError(number, errno_text(number))
+        raise OSError(number, os.strerror(number))
 
     where = (tempfile, "mkstemp") if number == errno.EROFS else (store.pq, "write_table")
     with monkeypatch.context() as patch:
@@ -233,13 +254,9 @@ def test_a_read_only_cache_and_a_full_disk_are_told_and_leave_nothing_half_writt
     evaluate("ground-truth", f"folder:{dataset}", protocol, Options(output=tmp_path / "runs"))
 
 
-def errno_text(number: int) -> str:
-    import os
-
-    return os.strerror(number)
-
-
-def test_check_finds_what_is_wrong_before_any_network_runs(dataset: Path, model: Path, tmp_path: Path) -> None:
+def test_check_finds_what_is_wrong_before_any_network_runs(
+    dataset: Path, model: Path, tmp_path: Path
+) -> None:
     spoil_generated(model, "short")
     write_audio(model / "d.flac", Audio(np.zeros((1, 32000), np.float32), SAMPLE_RATE))
     next(model.glob("d.wav")).unlink(missing_ok=True) if (model / "d.wav").exists() else None
@@ -248,8 +265,6 @@ def test_check_finds_what_is_wrong_before_any_network_runs(dataset: Path, model:
     next(model.glob("a b+é.*")).unlink()
     (model / "stranger.wav").write_bytes(b"")
     opened = open_dataset(f"folder:{dataset}")
-    from v2abench.protocols.schema import Window
-
     extractor = Extractor(tmp_path / "features", Window(seconds=2.0))
     findings = check(opened, open_model(f"folder:{model}", opened), extractor)
     found = {(f.clip, f.stream, f.code) for f in findings}
@@ -266,8 +281,6 @@ def test_check_finds_what_is_wrong_before_any_network_runs(dataset: Path, model:
 
 def test_check_tells_a_copy_of_the_reference(dataset: Path, tmp_path: Path) -> None:
     opened = open_dataset(f"folder:{dataset}")
-    from v2abench.protocols.schema import Window
-
     extractor = Extractor(tmp_path / "features", Window(seconds=2.0))
     findings = check(opened, open_model(f"folder:{dataset}", opened), extractor)
     assert {f.code for f in findings} == {"copy"}

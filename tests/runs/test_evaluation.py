@@ -40,7 +40,12 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 def test_every_file_is_opened_once_and_a_second_run_opens_none(
-    videos: Path, generated: Path, protocol: Protocol, tmp_path: Path, opened: Counter[str], monkeypatch: pytest.MonkeyPatch
+    videos: Path,
+    generated: Path,
+    protocol: Protocol,
+    tmp_path: Path,
+    opened: Counter[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     options = Options(output=tmp_path)
     run = evaluate(f"folder:{generated}", f"folder:{videos}", protocol, options)
@@ -86,10 +91,17 @@ def test_moved_and_renamed_files_are_not_read_again_but_changed_ones_are(
     "change", [{"batch_size": 1}, {"batch_size": 3}, {"workers": 1}], ids=["batch 1", "batch 3", "a worker"]
 )
 def test_the_report_does_not_depend_on_how_the_work_is_done(
-    videos: Path, generated: Path, protocol: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict
+    videos: Path,
+    generated: Path,
+    protocol: Protocol,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: dict,
 ) -> None:
     reports = []
-    for number, options in enumerate((Options(output=tmp_path / "a"), Options(output=tmp_path / "b", **change))):
+    for number, options in enumerate(
+        (Options(output=tmp_path / "a"), Options(output=tmp_path / "b", **change))
+    ):
         monkeypatch.setenv("V2ABENCH_HOME", str(tmp_path / f"home{number}"))
         run = evaluate(f"folder:{generated}", f"folder:{videos}", protocol, options)
         reports.append((run.folder / "report.json").read_bytes())
@@ -138,7 +150,9 @@ def test_two_models_of_one_name_are_refused(videos: Path, protocol: Protocol, tm
         evaluate_models(["noise", "noise"], f"folder:{videos}", protocol, Options(output=tmp_path))
 
 
-def test_the_run_folder_says_everything(videos: Path, generated: Path, protocol: Protocol, tmp_path: Path) -> None:
+def test_the_run_folder_says_everything(
+    videos: Path, generated: Path, protocol: Protocol, tmp_path: Path
+) -> None:
     run = evaluate(f"mine=folder:{generated}", f"folder:{videos}", protocol, Options(output=tmp_path))
     assert run.folder == tmp_path / videos.name / "tiny" / "mine"
     report = read_report(run.folder)
@@ -160,7 +174,9 @@ def test_other_weights_parameters_or_data_change_the_signature(
     videos: Path, generated: Path, protocol: Protocol, tmp_path: Path
 ) -> None:
     def signature(chosen: Protocol, dataset: str) -> str:
-        return evaluate(f"folder:{generated}", dataset, chosen, Options(output=tmp_path, bootstrap=0)).report.signature
+        return evaluate(
+            f"folder:{generated}", dataset, chosen, Options(output=tmp_path, bootstrap=0)
+        ).report.signature
 
     finer = protocol.model_copy(update={"networks": {"motion": {"short_side": 32}}})
     smaller = shutil.copytree(videos, tmp_path / videos.name)

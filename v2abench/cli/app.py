@@ -28,7 +28,8 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _start(
     version: Annotated[  # noqa: ARG001 (acts in its callback)
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> None:
     handler = RichHandler(console=messages, show_time=False, show_path=False)

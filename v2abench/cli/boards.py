@@ -20,7 +20,8 @@ def _group() -> None:
 def build(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold runs.")],
     output: Annotated[
-        Path | None, typer.Option("--output", help="Write OUTPUT.md, OUTPUT.csv, ... instead of printing only.")
+        Path | None,
+        typer.Option("--output", help="Write OUTPUT.md, OUTPUT.csv, ... instead of printing only."),
     ] = None,
     formats: Annotated[str, typer.Option("--formats", help="Of md, csv, tex, by comma.")] = "md,csv",
     metrics: Annotated[str | None, typer.Option("--metrics", help="Columns, by comma. Default: all.")] = None,
@@ -50,6 +51,8 @@ def find_runs(places: list[Path]) -> list[Path]:
     for place in places:
         below = sorted(path.parent for path in place.rglob("report.json"))
         if not below:
-            raise V2ABenchError(f"{place} holds no run (no report.json below it); evaluate first, or name another folder")
+            raise V2ABenchError(
+                f"{place} holds no run (no report.json below it); evaluate first, or name another folder"
+            )
         found += [folder for folder in below if folder not in found]
     return found

@@ -38,10 +38,14 @@ def verify() -> None:
     from v2abench.weights import registry
 
     damaged = damaged_parts(home() / "features")
-    damaged += [registry.local_path(name) for name in registry.registry() if registry.state(name) == "damaged"]
+    damaged += [
+        registry.local_path(name) for name in registry.registry() if registry.state(name) == "damaged"
+    ]
     for path in damaged:
         results.print(f"damaged: {path}", markup=False, highlight=False, soft_wrap=True)
-    messages.print(f"{len(damaged)} damaged files" + ("; `v2abench cache gc` removes feature parts" if damaged else ""))
+    messages.print(
+        f"{len(damaged)} damaged files" + ("; `v2abench cache gc` removes feature parts" if damaged else "")
+    )
     if damaged:
         raise typer.Exit(2)
 
@@ -49,7 +53,8 @@ def verify() -> None:
 @app.command()
 def gc(
     older_than: Annotated[
-        float | None, typer.Option("--older-than", min=0, help="Also remove features this many days old.", metavar="DAYS")
+        float | None,
+        typer.Option("--older-than", min=0, help="Also remove features this many days old.", metavar="DAYS"),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
 ) -> None:

@@ -16,7 +16,8 @@ from v2abench.cli.consoles import messages, results, show_progress
 def check_command(
     dataset: Annotated[str, typer.Argument(help="folder:DIR, a manifest, vggsound, or impacts[:SPLIT].")],
     model: Annotated[
-        str | None, typer.Option("--model", help="folder:DIR: check its files against the dataset too.", metavar="SPEC")
+        str | None,
+        typer.Option("--model", help="folder:DIR: check its files against the dataset too.", metavar="SPEC"),
     ] = None,
     protocol: shared.Protocol = "light",
     data_root: shared.DataRoot = None,
@@ -48,7 +49,9 @@ def check_command(
     elif findings:
         table = Table("clip", "stream", "what", "detail")
         for finding in findings:
-            table.add_row(*(Text(cell) for cell in (finding.clip, finding.stream, finding.code, finding.detail)))
+            table.add_row(
+                *(Text(cell) for cell in (finding.clip, finding.stream, finding.code, finding.detail))
+            )
         results.print(table)
     counts = ", ".join(f"{n} {code}" for code, n in sorted(Counter(f.code for f in findings).items()))
     messages.print(f"{len(opened.clips)} clips, {len(findings)} findings{': ' + counts if counts else ''}")

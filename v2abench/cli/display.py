@@ -27,7 +27,9 @@ def show_run(report: Report, console: Console) -> None:
         for warning in score.warnings:
             console.print(f"{score.name}: {warning}", style="yellow", markup=False, highlight=False)
     show_ledger([report], console)
-    console.print(f"signature  {report.signature}", style="dim", markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        f"signature  {report.signature}", style="dim", markup=False, highlight=False, soft_wrap=True
+    )
 
 
 def show_board(reports: Sequence[Report], console: Console) -> None:
@@ -43,7 +45,8 @@ def show_ledger(reports: Sequence[Report], console: Console, most: int = 5) -> N
         counts = report.coverage
         console.print(
             f"{report.model.name}: {counts.ok} of {counts.expected} clips ok, {counts.degraded} degraded, "
-            f"{counts.failed} failed" + (f"; {len(report.extra_files)} files of no clip" if report.extra_files else ""),
+            f"{counts.failed} failed"
+            + (f"; {len(report.extra_files)} files of no clip" if report.extra_files else ""),
             markup=False,
             highlight=False,
         )

@@ -8,7 +8,7 @@ from v2abench.cli.consoles import results
 
 
 def doctor_command() -> None:
-    """Check the environment: versions, codecs, device, cache, extras, weights. Exit with 2 where something is wrong."""
+    """Check the environment; exit with 2 where something is wrong."""
     from v2abench.doctor import examine
 
     table = Table("what", "state", "")

@@ -20,8 +20,8 @@ def evaluate_command(
         list[str],
         typer.Option(
             "--model",
-            help="folder:DIR, ground-truth, silence, noise, shuffled, shifted:SECONDS; LABEL= before it renames it. "
-            "Give it again for further models.",
+            help="folder:DIR, ground-truth, silence, noise, shuffled, shifted:SECONDS; "
+            "LABEL= before it renames it. Give it again for further models.",
             metavar="SPEC",
         ),
     ],
@@ -35,7 +35,9 @@ def evaluate_command(
     workers: shared.Workers = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Clips on the device at once.")] = 16,
     seed: Annotated[int, typer.Option("--seed", help="Seed of generation and of intervals.")] = 0,
-    bootstrap: Annotated[int, typer.Option("--bootstrap", min=0, help="Resamples for intervals; 0: none.")] = 200,
+    bootstrap: Annotated[
+        int, typer.Option("--bootstrap", min=0, help="Resamples for intervals; 0: none.")
+    ] = 200,
     fd_infinity: Annotated[
         bool, typer.Option("--fd-infinity", help="Also extrapolate each FD to infinitely many clips.")
     ] = False,

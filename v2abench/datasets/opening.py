@@ -56,7 +56,8 @@ def check_ids(clips: tuple[Clip, ...], source: str) -> None:
     twice = [name for name, count in Counter(clip.id for clip in clips).items() if count > 1]
     if twice:
         raise V2ABenchError(
-            f"{source}: ids must be unique, but {_some(twice)} stand more than once; rename or remove the doubles"
+            f"{source}: ids must be unique, but {_some(twice)} stand more than once; "
+            "rename or remove the doubles"
         )
     wrong = [repr(clip.id) for clip in clips if not clip.id.strip(". ") or set(clip.id) & set("/\\\0")]
     if wrong:

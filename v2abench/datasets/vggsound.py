@@ -12,7 +12,9 @@ from v2abench.datasets.manifest import read_rows
 from v2abench.datasets.opening import DatasetOptions
 from v2abench.errors import V2ABenchError
 
-SPEECH_LABELS = frozenset({"male speech, man speaking", "female speech, woman speaking", "child speech, kid speaking"})
+SPEECH_LABELS = frozenset(
+    {"male speech, man speaking", "female speech, woman speaking", "child speech, kid speaking"}
+)
 
 
 def open_vggsound(argument: str, options: DatasetOptions) -> Dataset:
@@ -28,9 +30,13 @@ def open_vggsound(argument: str, options: DatasetOptions) -> Dataset:
             f"--dataset vggsound: there is no list {path}; put MMAudio's vgg-test.tsv there, "
             "or name it as vggsound:LIST.tsv"
         )
-    clips = tuple(_clip(row.get("id", ""), row.get("label", ""), root, place) for place, row in read_rows(path))
+    clips = tuple(
+        _clip(row.get("id", ""), row.get("label", ""), root, place) for place, row in read_rows(path)
+    )
     if clips and not any(clip.video.is_file() for clip in clips):
-        raise V2ABenchError(f"--data-root {root}: none of the {len(clips)} videos is there, e.g. {clips[0].video.name}")
+        raise V2ABenchError(
+            f"--data-root {root}: none of the {len(clips)} videos is there, e.g. {clips[0].video.name}"
+        )
     return Dataset("vggsound", "vggsound", clips)
 
 

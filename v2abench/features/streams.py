@@ -52,7 +52,9 @@ class StreamFeatures:
         network = plan.networks[name]
         if not is_pair(network):
             raise V2ABenchError(f"network {name!r} works on media, not on pairs")
-        keys = {clip_id: key for clip_id in sorted(plan.pairs[name]) if (key := self._pair_key(network, clip_id))}
+        keys = {
+            clip_id: key for clip_id in sorted(plan.pairs[name]) if (key := self._pair_key(network, clip_id))
+        }
         store = self.extractor.store(network)
         missing = set(store.missing(list(keys.values())))
         todo = [(clip_id, key) for clip_id, key in keys.items() if key in missing]

@@ -57,5 +57,7 @@ def collect(cache: Path, older_than_days: float | None) -> tuple[int, int]:
         try:
             path.unlink()
         except OSError as error:
-            raise V2ABenchError(f"cannot remove {path}: {error.strerror}; check who owns the cache") from error
+            raise V2ABenchError(
+                f"cannot remove {path}: {error.strerror}; check who owns the cache"
+            ) from error
     return count, size

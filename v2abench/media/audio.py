@@ -15,4 +15,5 @@ class Audio:
 
     @property
     def seconds(self) -> float:
+        """Length in seconds."""
         return self.samples.shape[1] / self.sample_rate

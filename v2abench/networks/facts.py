@@ -34,9 +34,11 @@ class Facts:
 
     @property
     def parameters(self) -> Mapping[str, object]:
+        """Nothing to choose."""
         return {}
 
     def prepare(self, media: Media) -> Prepared:
+        """Return the facts of one file; a sound that cannot be used is a note, not a fault."""
         facts: dict[str, float | None] = dict.fromkeys(self.features)
         facts["video_seconds"] = getattr(media, "video_seconds", None)
         notes: tuple[str, ...] = ()
@@ -52,6 +54,7 @@ class Facts:
         return Prepared(arrays, notes)
 
     def load(self, device: str) -> Forward:  # noqa: ARG002 (the contract's signature)
+        """Return the forward half, which hands on what `prepare` found."""
         return pass_through
 
 

@@ -18,7 +18,7 @@ from typing import ClassVar
 import numpy as np
 
 from v2abench.contracts import Array, Stream
-from v2abench.errors import ClipFault, V2ABenchError
+from v2abench.errors import ClipFault, UnavailableError
 from v2abench.networks.speech import SAMPLE_RATE
 
 _WAVEFORM = "speech.waveform"
@@ -46,7 +46,7 @@ class PESQWideband:
         """Score one clip, both sides cut to their common length.
 
         Raises `ClipFault` where PESQ is undefined (a silent side, no utterance,
-        under a quarter of a second, over 19 s) and `V2ABenchError` where the
+        under a quarter of a second, over 19 s) and `UnavailableError` where the
         package is not installed.
         """
         generated, reference = inputs["generated"][_WAVEFORM], inputs["reference"][_WAVEFORM]
@@ -71,7 +71,7 @@ def _package() -> ModuleType:
     try:
         return import_module("pesq")
     except ImportError as problem:
-        raise V2ABenchError('PESQ needs the package pesq: pip install "v2abench[speech]"') from problem
+        raise UnavailableError('PESQ needs the package pesq: pip install "v2abench[speech]"') from problem
 
 
 def _text(problem: Exception) -> str:

@@ -83,7 +83,9 @@ class Protocol(_Strict):
 
 def protocol_names() -> list[str]:
     """Return the names of the protocols in the package, sorted."""
-    return sorted(f.name.removesuffix(".yaml") for f in files(__package__).iterdir() if f.name.endswith(".yaml"))
+    return sorted(
+        f.name.removesuffix(".yaml") for f in files(__package__).iterdir() if f.name.endswith(".yaml")
+    )
 
 
 def load_protocol(spec: str) -> Protocol:
@@ -94,11 +96,15 @@ def load_protocol(spec: str) -> Protocol:
     if spec.endswith((".yaml", ".yml")):
         path = Path(spec)
         if not path.is_file():
-            raise V2ABenchError(f"--protocol {spec}: no such file; known names are {', '.join(protocol_names())}")
+            raise V2ABenchError(
+                f"--protocol {spec}: no such file; known names are {', '.join(protocol_names())}"
+            )
         return parse_protocol(path.read_text(encoding="utf-8"), spec)
     if spec not in protocol_names():
         raise UnknownNameError("protocol", spec, protocol_names())
-    return parse_protocol(files(__package__).joinpath(f"{spec}.yaml").read_text(encoding="utf-8"), f"{spec}.yaml")
+    return parse_protocol(
+        files(__package__).joinpath(f"{spec}.yaml").read_text(encoding="utf-8"), f"{spec}.yaml"
+    )
 
 
 def parse_protocol(text: str, source: str) -> Protocol:
@@ -113,5 +119,7 @@ def parse_protocol(text: str, source: str) -> Protocol:
         raise V2ABenchError(f"{source}, {place}: {first['msg']}") from error
     names = [entry.name for entry in protocol.metrics]
     if twice := {name for name in names if names.count(name) > 1}:
-        raise V2ABenchError(f"{source}, metrics: {', '.join(sorted(twice))} named twice; give each its own name")
+        raise V2ABenchError(
+            f"{source}, metrics: {', '.join(sorted(twice))} named twice; give each its own name"
+        )
     return protocol

@@ -42,8 +42,8 @@ class Run:
             first = wrong[0]
             why = "; ".join(f"{r.about}: {r.code} ({r.detail})" for r in first.reasons)
             raise V2ABenchError(
-                f"--strict: {len(wrong)} of {len(self.report.ledger)} clips of {self.report.model.name} are not ok, "
-                f"first {first.id}: {why}; the ledger in {self.folder / 'report.json'} lists all"
+                f"--strict: {len(wrong)} of {len(self.report.ledger)} clips of {self.report.model.name} "
+                f"are not ok, first {first.id}: {why}; the ledger in {self.folder / 'report.json'} lists all"
             )
 
 

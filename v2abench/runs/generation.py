@@ -14,7 +14,11 @@ from v2abench.progress import Progress
 
 
 def generate(
-    named: NamedModel, requests: Sequence[Request], folder: Path, recipe: Mapping[str, object], progress: Progress
+    named: NamedModel,
+    requests: Sequence[Request],
+    folder: Path,
+    recipe: Mapping[str, object],
+    progress: Progress,
 ) -> dict[str, Path | ClipFault]:
     """Return the file, or the fault, for every clip id.
 
@@ -37,7 +41,9 @@ def generate(
 
 def _settle(answer: Generated, folder: Path, recipe: Mapping[str, object]) -> Path | ClipFault:
     if answer.audio is None:
-        return answer.path or answer.fault or ClipFault("missing", "the model gave neither sound nor a reason")
+        return (
+            answer.path or answer.fault or ClipFault("missing", "the model gave neither sound nor a reason")
+        )
     path = _file(folder, answer.clip_id)
     if not (folder / "recipe.json").exists():
         write_text(folder / "recipe.json", _text(recipe))

@@ -25,7 +25,9 @@ def judge(ledger: Ledger, streams: StreamFeatures, plan: Plan, window: Window) -
                 _notes(ledger, clip_id, f"{stream} {name}", records[clip_id].notes, records[clip_id].fault)
 
 
-def _judge_stream(ledger: Ledger, streams: StreamFeatures, stream: Stream, clip_id: str, window: Window) -> None:
+def _judge_stream(
+    ledger: Ledger, streams: StreamFeatures, stream: Stream, clip_id: str, window: Window
+) -> None:
     content = streams.sides[stream].get(clip_id)
     if content is None:
         return
@@ -36,7 +38,9 @@ def _judge_stream(ledger: Ledger, streams: StreamFeatures, stream: Stream, clip_
     if fault is None and stream == "generated":
         seconds = streams.fact(stream, clip_id, "sound_seconds") or 0.0
         if seconds < window.minimum:
-            fault = ClipFault("too-short", f"{seconds:.3g} s of sound, at least {window.minimum:g} s are needed")
+            fault = ClipFault(
+                "too-short", f"{seconds:.3g} s of sound, at least {window.minimum:g} s are needed"
+            )
     if fault is not None and stream == "generated":
         ledger.fail(clip_id, stream, fault)
     elif fault is not None:
@@ -45,7 +49,9 @@ def _judge_stream(ledger: Ledger, streams: StreamFeatures, stream: Stream, clip_
         _judge_sound(ledger, streams, stream, clip_id, window)
 
 
-def _judge_sound(ledger: Ledger, streams: StreamFeatures, stream: Stream, clip_id: str, window: Window) -> None:
+def _judge_sound(
+    ledger: Ledger, streams: StreamFeatures, stream: Stream, clip_id: str, window: Window
+) -> None:
     wanted = min(window.seconds, streams.clip_seconds(clip_id) or window.seconds)
     seconds = streams.fact(stream, clip_id, "sound_seconds") or 0.0
     if seconds < wanted - window.tolerance:
@@ -67,5 +73,5 @@ def _notes(ledger: Ledger, clip_id: str, about: str, notes: tuple[str, ...], fau
         return
     for note in notes:
         ledger.degrade(clip_id, about, "adjusted", note)
-    if fault is not None and not ledger.knows(clip_id, about.split()[0], fault.code):
+    if fault is not None and not ledger.knows(clip_id, about.split(maxsplit=1)[0], fault.code):
         ledger.degrade(clip_id, about, fault.code, fault.detail)

@@ -49,7 +49,9 @@ class Ledger:
             failed=statuses.count("failed"),
         )
 
-    def missing(self, expected: Iterable[str], used: Iterable[str], undefined: Mapping[str, str]) -> tuple[Reason, ...]:
+    def missing(
+        self, expected: Iterable[str], used: Iterable[str], undefined: Mapping[str, str]
+    ) -> tuple[Reason, ...]:
         """Return why each of the `expected` clips that is not among the `used` ones is not."""
         used = set(used)
         return tuple(self._why(clip_id, undefined) for clip_id in expected if clip_id not in used)

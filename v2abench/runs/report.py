@@ -139,12 +139,14 @@ def read_report(path: Path) -> Report:
     """Read `report.json`, or the one in the folder `path`; raises `V2ABenchError`."""
     file = path / "report.json" if path.is_dir() else path
     if not file.is_file():
-        raise V2ABenchError(f"{path} is not a run: there is no report.json; give a folder that `v2abench eval` wrote")
+        raise V2ABenchError(
+            f"{path} is not a run (no report.json in it); give a folder that `v2abench eval` wrote"
+        )
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
         if isinstance(data, dict) and data.get("schema_version") != SCHEMA:
             raise V2ABenchError(
-                f"{file} has schema {data.get('schema_version')}, this v2abench reads {SCHEMA}; evaluate again"
+                f"{file} has schema {data.get('schema_version')}, not {SCHEMA} as this v2abench; evaluate again"
             )
         return Report.model_validate(data)
     except (json.JSONDecodeError, ValidationError, UnicodeDecodeError) as error:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from v2abench import signature
 from v2abench.clips import Dataset
 from v2abench.contracts import Array, Bootstrap, Metric, Score, Stream
-from v2abench.errors import V2ABenchError
+from v2abench.errors import UnavailableError
 from v2abench.features.plan import Plan, clips_of, is_media
 from v2abench.features.store import Record
 from v2abench.features.streams import StreamFeatures, feature_map
@@ -33,7 +33,9 @@ class Scorer:
         score = self._score(metric, expected)
         if score.per_clip is not None:
             self.per_clip[metric.name] = dict(sorted(score.per_clip.items()))
-        missing = self.ledger.missing(expected, score.clips, score.undefined) if score.value is not None else ()
+        missing = (
+            self.ledger.missing(expected, score.clips, score.undefined) if score.value is not None else ()
+        )
         return ScoreRecord(
             name=metric.name,
             value=score.value,
@@ -60,18 +62,15 @@ class Scorer:
                 stream: {name: self._feature(stream, name, set(expected)) for name in names}
                 for stream, names in metric.needs.items()
             }
-        except _UnavailableError as error:
+        except UnavailableError as error:
             return Score(None, (), warnings=(str(error),))
         return metric.compute(features, self.bootstrap)
 
     def _feature(self, stream: Stream, name: str, expected: set[str]) -> dict[str, Array]:
         network, feature = self.plan.feature(name)
         if network.name in self.unavailable:
-            raise _UnavailableError(self.unavailable[network.name])
-        if is_media(network):
-            records = self.streams.records(stream, network)
-        else:
-            records = self._pairs(network.name)
+            raise UnavailableError(self.unavailable[network.name])
+        records = self.streams.records(stream, network) if is_media(network) else self._pairs(network.name)
         values = feature_map(records, feature)
         return {
             clip_id: values[clip_id]
@@ -80,15 +79,8 @@ class Scorer:
         }
 
     def _pairs(self, name: str) -> Mapping[str, Record]:
-        try:
-            records = self.streams.compute_pairs(self.plan, name)
-        except V2ABenchError as error:
-            raise _UnavailableError(str(error)) from error
+        records = self.streams.compute_pairs(self.plan, name)
         for clip_id, record in records.items():
             if record.fault and not self.ledger.failed(clip_id):
                 self.ledger.degrade(clip_id, name, record.fault.code, record.fault.detail)
         return records
-
-
-class _UnavailableError(Exception):
-    """A network that cannot be used in this environment."""

@@ -20,7 +20,9 @@ _PACKAGES = ("v2abench", "torch", "numpy", "scipy", "av", "opencv-python-headles
 
 def run_folder(output: Path, dataset: str, protocol: str, model: str) -> Path:
     """Return `<output>/<dataset>/<protocol>/<model>`, each made safe as a folder's name."""
-    return output.joinpath(*(re.sub(r"[^\w.+=:-]", "_", part).lstrip(".") or "_" for part in (dataset, protocol, model)))
+    return output.joinpath(
+        *(re.sub(r"[^\w.+=:-]", "_", part).lstrip(".") or "_" for part in (dataset, protocol, model))
+    )
 
 
 def write_run(run: Run, timings: Mapping[str, float]) -> None:
@@ -50,7 +52,9 @@ def clips_table(run: Run) -> pd.DataFrame:
         {
             "id": [entry.id for entry in run.report.ledger],
             "status": [entry.status for entry in run.report.ledger],
-            "reasons": ["; ".join(f"{r.about}: {r.code}: {r.detail}" for r in e.reasons) for e in run.report.ledger],
+            "reasons": [
+                "; ".join(f"{r.about}: {r.code}: {r.detail}" for r in e.reasons) for e in run.report.ledger
+            ],
         }
     )
     for name, values in run.per_clip.items():

@@ -7,12 +7,12 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from v2abench.errors import UnknownNameError, V2ABenchError
+from v2abench.errors import UnavailableError, UnknownNameError, V2ABenchError
 from v2abench.files import sha256
 from v2abench.home import home
 
 
-class WeightsUnavailableError(V2ABenchError):
+class WeightsUnavailableError(UnavailableError):
     """A checkpoint that is not in the cache and could not be fetched."""
 
 

@@ -1,0 +1,127 @@
+"""The rows of a metric: which clips enter it, and their features as one matrix.
+
+Goal
+----
+Every metric starts from `features[stream][name][clip id]` and needs a matrix.
+This module selects the clips and stacks their arrays, in one way for all.
+
+Conventions
+-----------
+- Clips are sorted by id, so that no value depends on the order in which
+  features arrive.
+- Everything is float64 from here on, whatever the network's dtype.
+- A set feature is one vector a clip, (d,), or several examples a clip,
+  (examples, d), as VGGish gives; every example is then one sample.
+- Features are finite: the boundaries that read media and run networks have
+  excluded the rest. A non-finite value here is a bug and raises `ValueError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from v2abench.contracts import Array, Features, Stream
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The samples of a set of clips.
+
+    `rows` is (samples, d) float64; `owner` (samples,) is the index into `clips`
+    of the clip that a row belongs to.
+    """
+
+    clips: tuple[str, ...]
+    rows: Floats
+    owner: Integers
+
+    @property
+    def one_a_clip(self) -> bool:
+        """Whether every clip has exactly one sample."""
+        return np.array_equal(self.owner, np.arange(len(self.clips)))
+
+    def row_weights(self, clip_weights: Floats) -> Floats:
+        """Spread weights (..., clips) over the rows: (..., samples)."""
+        return clip_weights if self.one_a_clip else clip_weights[..., self.owner]
+
+
+def by_clip(features: Features, stream: Stream, name: str) -> Mapping[str, Array]:
+    """One feature of one stream by clip id; empty where nobody computed it."""
+    return features.get(stream, {}).get(name, {})
+
+
+def paired_clips(features: Features, *needed: tuple[Stream, str]) -> tuple[str, ...]:
+    """The sorted ids of the clips that have every one of the `needed` features."""
+    ids = [by_clip(features, stream, name).keys() for stream, name in needed]
+    return tuple(sorted(set(ids[0]).intersection(*ids[1:])))
+
+
+def finite(values: Array, stream: Stream, name: str, clip: str) -> Floats:
+    """`values` in float64; raises `ValueError` where one is NaN or infinite."""
+    out = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(out).all():
+        raise ValueError(f"{stream} feature {name!r} of clip {clip!r} is not finite")
+    return out
+
+
+def gather(features: Features, stream: Stream, name: str, clips: Collection[str] | None = None) -> Samples:
+    """Stack a set feature, (d,) or (examples, d) a clip, of all clips or of `clips`.
+
+    Raises `ValueError` for a non-finite value or an array of another rank.
+    """
+    arrays = by_clip(features, stream, name)
+    chosen = tuple(sorted(arrays if clips is None else clips))
+    blocks = [np.atleast_2d(finite(arrays[clip], stream, name, clip)) for clip in chosen]
+    if not blocks:
+        return Samples((), np.empty((0, 0)), np.empty(0, dtype=np.int64))
+    for clip, block in zip(chosen, blocks, strict=True):
+        if block.ndim != 2:
+            raise ValueError(f"{stream} feature {name!r} of clip {clip!r} has {block.ndim} axes, not 1 or 2")
+    owner = np.repeat(np.arange(len(chosen)), [len(block) for block in blocks])
+    return Samples(chosen, np.concatenate(blocks), owner)
+
+
+def gather_vectors(
+    features: Features, stream: Stream, name: str, clips: Collection[str] | None = None
+) -> Samples:
+    """`gather` for features that must be one vector a clip, such as logits."""
+    samples = gather(features, stream, name, clips)
+    if not samples.one_a_clip:
+        raise ValueError(f"{stream} feature {name!r} must be one vector a clip")
+    return samples
+
+
+def gather_scalars(features: Features, stream: Stream, name: str, clips: Collection[str]) -> Floats:
+    """A scalar feature, () or (1,) a clip, of `clips` in their order: (clips,)."""
+    arrays = by_clip(features, stream, name)
+    return np.array(
+        [finite(arrays[clip], stream, name, clip).reshape(()) for clip in clips], dtype=np.float64
+    )
+
+
+def gather_sets(features: Features, name: str, *, paired: bool) -> tuple[Samples, Samples]:
+    """The generated and the reference samples of a set metric.
+
+    All clips of either side enter, or with `paired` those that both sides have.
+    """
+    clips = paired_clips(features, ("generated", name), ("reference", name)) if paired else None
+    return gather(features, "generated", name, clips), gather(features, "reference", name, clips)
+
+
+def too_few(generated: Samples, reference: Samples, name: str, least: int = 2) -> str | None:
+    """Why a set metric over feature `name` is undefined, or None where it is defined."""
+    short = [
+        f"{len(samples.rows)} {side}"
+        for side, samples in (("generated", generated), ("reference", reference))
+        if len(samples.rows) < least
+    ]
+    return (
+        f"needs at least {least} samples of {name} on each side, has {' and '.join(short)}" if short else None
+    )
