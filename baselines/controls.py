@@ -82,7 +82,7 @@ def open_shifted(argument: str, dataset: Dataset) -> Control:  # noqa: ARG001
         window = read_media(_reference(request.clip), seconds=request.seconds).sound
         if not isinstance(window, AudioWindow):
             raise window or ClipFault("no-audio", "the reference has no sound to shift")
-        return shift(window.audio, seconds)
+        return shift(_at_most_stereo(window.audio), seconds)
 
     return Control(ModelInfo(f"shifted:{seconds:g}", source="control", control=True), answer)
 
@@ -97,6 +97,13 @@ def shift(audio: Audio, seconds: float) -> Audio:
     else:
         samples[:, : max(length + n, 0)] = audio.samples[:, -n:]
     return Audio(samples, audio.sample_rate)
+
+
+def _at_most_stereo(audio: Audio) -> Audio:
+    """More than two channels become their mean, which is what the networks hear."""
+    if audio.samples.shape[0] <= 2:
+        return audio
+    return Audio(audio.samples.mean(axis=0, keepdims=True), audio.sample_rate)
 
 
 def _control(name: str, argument: str, answer: Answer) -> Control:

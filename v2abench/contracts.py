@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Stream = Literal["generated", "reference", "video"]
 Array = NDArray[Any]
 
-Features = Mapping[str, Mapping[str, Mapping[str, Array]]]
+Features = Mapping[Stream, Mapping[str, Mapping[str, Array]]]
 """stream -> feature name -> clip id -> array."""
 
 

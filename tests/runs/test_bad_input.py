@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SAMPLE_RATE, knocks
+from knocking import SAMPLE_RATE, knocks
 from scipy.io import wavfile
 
 from v2abench.api import Options, evaluate

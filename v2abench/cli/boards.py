@@ -30,7 +30,7 @@ def build(
     force: Annotated[bool, typer.Option("--force", help="Mix runs of different signatures, marked.")] = False,
 ) -> None:
     """Build a leaderboard: best bold, second underlined, with coverage and signature."""
-    from v2abench.leaderboards.board import build_board
+    from v2abench.leaderboards.board import Intervals, build_board
     from v2abench.leaderboards.terminal import render_terminal
     from v2abench.leaderboards.writing import write_board
     from v2abench.runs.report import read_report
@@ -38,7 +38,7 @@ def build(
     chosen = metrics.split(",") if metrics else None
     reports = [read_report(folder) for folder in find_runs(runs)]
     board = build_board(reports, metrics=chosen, sort_by=sort_by, force=force)
-    shown = "brackets" if intervals else "none"
+    shown: Intervals = "brackets" if intervals else "none"
     results.print(render_terminal(board, shown))
     if output is not None:
         for path in write_board(board, output, formats.split(","), shown):

@@ -16,6 +16,7 @@ import csv
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from v2abench.clips import Clip, Dataset
 from v2abench.datasets.opening import DatasetOptions
@@ -64,8 +65,8 @@ def _json_rows(stream: Iterator[str], path: Path) -> Iterator[tuple[str, Mapping
 
 def _table_rows(stream: Iterator[str], path: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
     tabs = path.suffix.lower() == ".tsv"
-    quoting = csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL
-    reader = csv.DictReader(stream, delimiter="\t" if tabs else ",", quoting=quoting)
+    dialect: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {}
+    reader = csv.DictReader(stream, **dialect)
     for row in reader:
         place = f"{path}:{reader.line_num}"
         if None in row or None in row.values():

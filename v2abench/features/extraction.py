@@ -7,8 +7,9 @@ the device sees full batches, and each batch goes to the store as one part.
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch.utils.data import DataLoader
@@ -24,6 +25,8 @@ from v2abench.protocols.schema import Window
 from v2abench.weights.registry import lookup
 
 FACTS = Facts()
+
+Thing = TypeVar("Thing")
 
 
 @dataclass(frozen=True)
@@ -161,11 +164,21 @@ def prepare(job: Job, seconds: float) -> list[Prepared | ClipFault]:
     """Open a file once and make the inputs of every network that wants it."""
     streams = list(dict.fromkeys(n.frames for n in job.networks if n.frames is not None))
     sound = any(network.modality != "video" for network in job.networks)
+    path = job.content.path
     try:
-        media = read_media(job.content.path, seconds=seconds, sound=sound, frames=streams)
+        media = read_media(path, seconds=seconds, sound=sound, frames=streams)
     except ClipFault as fault:
-        return [fault] * len(job.networks)
+        return [_nameless(fault, path)] * len(job.networks)
+    frames = {wanted: _nameless(pictures, path) for wanted, pictures in media.frames.items()}
+    media = replace(media, sound=_nameless(media.sound, path), frames=frames)
     return [_prepare_one(network, media) for network in job.networks]
+
+
+def _nameless(thing: Thing | ClipFault, path: Path) -> Thing | ClipFault:
+    """A record belongs to a content, whatever the file is called: its fault must not name a path."""
+    if isinstance(thing, ClipFault):
+        return ClipFault(thing.code, thing.detail.replace(str(path), "the file"))
+    return thing
 
 
 def _prepare_one(network: Network, media: Media) -> Prepared | ClipFault:

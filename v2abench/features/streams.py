@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from v2abench.contracts import Array, Network, PairNetwork, Stream
 from v2abench.errors import ClipFault, V2ABenchError
 from v2abench.features.extraction import FACTS, Content, Extractor, description
-from v2abench.features.plan import Plan, is_pair
+from v2abench.features.plan import Plan, is_media, is_pair
 from v2abench.features.store import Record
 
 Side = Mapping[str, Content | ClipFault]
@@ -36,8 +36,8 @@ class StreamFeatures:
     def fact(self, stream: Stream, clip_id: str, name: str) -> float | None:
         """Return a scalar of `facts`, or None where the stream does not have it."""
         record = self.records(stream, FACTS).get(clip_id)
-        values = record.features.get(name, ()) if record else ()
-        return float(values[0]) if len(values) else None
+        values = record.features.get(name) if record else None
+        return float(values[0]) if values is not None and len(values) else None
 
     def clip_seconds(self, clip_id: str) -> float | None:
         """Return the length of the clip's video, else of its reference, in seconds."""
@@ -76,7 +76,7 @@ class StreamFeatures:
         for stream, names in network.needs.items():
             for name in names:
                 source, feature = plan.feature(name)
-                record = self.records(stream, source).get(clip_id) if not is_pair(source) else None
+                record = self.records(stream, source).get(clip_id) if is_media(source) else None
                 if record is None or record.fault:
                     return Record(key, fault=ClipFault("undefined", f"{name} of the {stream} is missing"))
                 inputs.setdefault(stream, {})[name] = record.features[feature]

@@ -40,7 +40,7 @@ class Facts:
     def prepare(self, media: Media) -> Prepared:
         """Return the facts of one file; a sound that cannot be used is a note, not a fault."""
         facts: dict[str, float | None] = dict.fromkeys(self.features)
-        facts["video_seconds"] = getattr(media, "video_seconds", None)
+        facts["video_seconds"] = media.video_seconds
         notes: tuple[str, ...] = ()
         if isinstance(media.sound, ClipFault):
             notes = (f"sound|{media.sound.code}|{media.sound.detail}",)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from v2abench.errors import ClipFault
-from v2abench.runs.report import Coverage, LedgerEntry, Reason
+from v2abench.runs.report import Coverage, LedgerEntry, Reason, Status
 
 
 @dataclass
@@ -66,5 +66,5 @@ class Ledger:
     def _entry(self, clip_id: str) -> LedgerEntry:
         failures = tuple(self._failures.get(clip_id, ()))
         degradations = tuple(self._degradations.get(clip_id, ()))
-        status = "failed" if failures else "degraded" if degradations else "ok"
+        status: Status = "failed" if failures else "degraded" if degradations else "ok"
         return LedgerEntry(id=clip_id, status=status, reasons=failures + degradations)

@@ -15,6 +15,9 @@ from v2abench.files import write_text
 
 SCHEMA = 1
 
+Status = Literal["ok", "degraded", "failed"]
+"""Judged as it is, judged with a reservation, not judged."""
+
 
 class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -32,7 +35,7 @@ class LedgerEntry(_Record):
     """How one clip ended."""
 
     id: str
-    status: Literal["ok", "degraded", "failed"]
+    status: Status
     reasons: tuple[Reason, ...] = ()
 
 
@@ -146,7 +149,7 @@ def read_report(path: Path) -> Report:
         data = json.loads(file.read_text(encoding="utf-8"))
         if isinstance(data, dict) and data.get("schema_version") != SCHEMA:
             raise V2ABenchError(
-                f"{file} has schema {data.get('schema_version')}, not {SCHEMA} as this v2abench; evaluate again"
+                f"{file} has schema {data.get('schema_version')}, not {SCHEMA} as here; evaluate again"
             )
         return Report.model_validate(data)
     except (json.JSONDecodeError, ValidationError, UnicodeDecodeError) as error:
