@@ -30,7 +30,8 @@ setup: $(VENV)/.installed
 eval: setup
 	$(BIN)/v2abench eval --dataset impacts --limit $(CLIPS) --protocol light --output $(RUNS) \
 	  --model ground-truth --model shifted:0.4 --model shuffled --model noise --model silence
-	$(BIN)/v2abench leaderboard build $(RUNS)/impacts-test/light --output $(RUNS)/leaderboard
+	$(BIN)/v2abench leaderboard build $(RUNS)/impacts-test/light --output $(RUNS)/leaderboard \
+	  --sort-by FD_aiSFX --quiet
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest

@@ -123,8 +123,10 @@ def build_board(
 ) -> Board:
     """Return the board over `reports`: rows as given, columns as the reports list them.
 
-    `metrics` selects and orders the columns. `sort_by` orders the rows by a metric,
-    best first and undefined last (a neutral metric: largest first); ties stay as given.
+    `metrics` selects and orders the columns; without it, a metric that is meant for no
+    clip of any run (PESQ where there is no speech) gets no column but a note. `sort_by`
+    orders the rows by a metric, best first and undefined last (a neutral metric: largest
+    first); ties stay as given.
 
     Raises `V2ABenchError` where there is nothing to show, where the signatures differ
     and `force` does not allow it, where two rows could not be told apart, and where
@@ -136,7 +138,8 @@ def build_board(
     if not force:
         refuse_mixture(reports, standard)
     refuse_twins(reports)
-    names = _metric_names(reports, metrics)
+    idle = _meant_for_no_clip(reports) if metrics is None else []
+    names = [name for name in _metric_names(reports, metrics) if name not in idle]
     reports = _sorted(reports, sort_by)
     competes = competing(reports, standard)
     grid = [[_find(report, name) for name in names] for report in reports]
@@ -152,7 +155,24 @@ def build_board(
         for report, row_cells, marks in zip(reports, zip(*cells, strict=True), notes.rows, strict=True)
     ]
     title = _title(next(report for report in reports if report.signature == standard))
-    return Board(title, tuple(columns), tuple(rows), notes.footnotes, notes.intervals)
+    footnotes = (*notes.footnotes, *_idle_note(idle))
+    return Board(title, tuple(columns), tuple(rows), footnotes, notes.intervals)
+
+
+def _meant_for_no_clip(reports: Sequence[Report]) -> list[str]:
+    """The metrics that no report has a clip for; none where that is all of them."""
+    expected: dict[str, int] = {}
+    for score in (score for report in reports for score in report.scores):
+        expected[score.name] = max(score.expected, expected.get(score.name, 0))
+    return [name for name, clips in expected.items() if clips == 0] if any(expected.values()) else []
+
+
+def _idle_note(names: Sequence[str]) -> list[Footnote]:
+    return (
+        [Footnote(f"Left out, since no clip is of the kind they are for: {', '.join(names)}.")]
+        if names
+        else []
+    )
 
 
 def _title(report: Report) -> str:

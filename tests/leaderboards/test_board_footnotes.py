@@ -46,9 +46,14 @@ def test_a_metric_for_some_clips_is_no_lost_coverage() -> None:
     ]
 
 
-def test_a_metric_for_no_clip_is_undefined_and_no_subset() -> None:
+def test_a_metric_for_no_clip_is_left_out_and_told_unless_it_is_asked_for() -> None:
     none = make_score("PESQ", None, warnings=("no clip is marked as speech",), used=0, expected=0)
-    board = build_board([make_report("a", make_score("FD", 1.0), none)])
+    reports = [make_report("a", make_score("FD", 1.0), none)]
+    board = build_board(reports)
+    assert [column.name for column in board.columns] == ["FD"]
+    assert board.footnotes[-1].text == "Left out, since no clip is of the kind they are for: PESQ."
+    board = build_board(reports, metrics=["FD", "PESQ"])
+    assert [column.name for column in board.columns] == ["FD", "PESQ"]
     assert [note.text for note in board.footnotes[:2]] == [
         "Undefined: no clip is marked as speech.",
         "Coverage: 8 clips, all ok.",

@@ -27,6 +27,7 @@ def build(
     metrics: Annotated[str | None, typer.Option("--metrics", help="Columns, by comma. Default: all.")] = None,
     sort_by: Annotated[str | None, typer.Option("--sort-by", help="Metric to order the rows by.")] = None,
     intervals: Annotated[bool, typer.Option("--intervals", help="Show confidence intervals.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Write OUTPUT only, print nothing.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Mix runs of different signatures, marked.")] = False,
 ) -> None:
     """Build a leaderboard: best bold, second underlined, with coverage and signature."""
@@ -39,7 +40,8 @@ def build(
     reports = [read_report(folder) for folder in find_runs(runs)]
     board = build_board(reports, metrics=chosen, sort_by=sort_by, force=force)
     shown: Intervals = "brackets" if intervals else "none"
-    results.print(render_terminal(board, shown))
+    if not quiet:
+        results.print(render_terminal(board, shown))
     if output is not None:
         for path in write_board(board, output, formats.split(","), shown):
             messages.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)

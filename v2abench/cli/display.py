@@ -8,7 +8,7 @@ from rich.text import Text
 
 from v2abench.leaderboards.board import build_board
 from v2abench.leaderboards.terminal import render_terminal
-from v2abench.runs.report import LedgerEntry, Report, ScoreRecord
+from v2abench.runs.report import Report, ScoreRecord
 
 _ARROWS = {"higher": "↑", "lower": "↓", "neutral": ""}
 
@@ -39,27 +39,38 @@ def show_board(reports: Sequence[Report], console: Console) -> None:
 
 
 def show_ledger(reports: Sequence[Report], console: Console, most: int = 5) -> None:
-    """Print how many clips of each report are not ok, and the first few with their reasons."""
+    """Print how many clips of each report are not ok, and the reasons, those of most clips first."""
     for report in reports:
-        wrong = [entry for entry in report.ledger if entry.status != "ok"]
         counts = report.coverage
+        extra = f"; {len(report.extra_files)} files of no clip" if report.extra_files else ""
         console.print(
             f"{report.model.name}: {counts.ok} of {counts.expected} clips ok, {counts.degraded} degraded, "
-            f"{counts.failed} failed"
-            + (f"; {len(report.extra_files)} files of no clip" if report.extra_files else ""),
+            f"{counts.failed} failed{extra}",
             markup=False,
             highlight=False,
         )
-        for entry in sorted(wrong, key=lambda entry: entry.status != "failed")[:most]:
-            console.print(_line(entry))
-        if len(wrong) > most:
-            console.print(f"  and {len(wrong) - most} more in report.json", style="dim")
+        groups = _by_reasons(report)
+        for (status, reasons), ids in groups[:most]:
+            console.print(_line(status, reasons, ids))
+        if len(groups) > most:
+            console.print(f"  and {len(groups) - most} other reasons in report.json", style="dim")
 
 
-def _line(entry: LedgerEntry) -> Text:
-    line = Text(f"  {entry.status} ", style="red" if entry.status == "failed" else "yellow")
-    line.append(f"{entry.id}: ", style="bold")
-    line.append("; ".join(f"{r.about}: {r.detail}" for r in entry.reasons), style="default")
+def _by_reasons(report: Report) -> list[tuple[tuple[str, str], list[str]]]:
+    """The clips that are not ok by status and reasons: failed before degraded, many before few."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for entry in report.ledger:
+        if entry.status != "ok":
+            reasons = "; ".join(f"{reason.about}: {reason.detail}" for reason in entry.reasons)
+            groups.setdefault((entry.status, reasons), []).append(entry.id)
+    return sorted(groups.items(), key=lambda item: (item[0][0] != "failed", -len(item[1])))
+
+
+def _line(status: str, reasons: str, ids: Sequence[str], most: int = 3) -> Text:
+    line = Text(f"  {status} ", style="red" if status == "failed" else "yellow")
+    more = f" and {len(ids) - most} more" if len(ids) > most else ""
+    line.append(f"{', '.join(ids[:most])}{more}: ", style="bold")
+    line.append(reasons, style="default")
     return line
 
 
