@@ -9,7 +9,8 @@ from knocking import knocks
 
 from v2abench.media.writing import write_audio, write_video
 from v2abench.protocols.schema import Protocol, parse_protocol
-from v2abench.weights.registry import WeightsUnavailableError, require
+from v2abench.weights.fetching import require
+from v2abench.weights.registry import WeightsUnavailableError
 
 PROTOCOL = """
 name: tiny

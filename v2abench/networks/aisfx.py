@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from v2abench.contracts import Array, Forward, Prepared
 from v2abench.errors import UnknownNameError
-from v2abench.weights.registry import require
+from v2abench.weights.fetching import require
 
 if TYPE_CHECKING:
     from v2abench.media.reading import AudioWindow

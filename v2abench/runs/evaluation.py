@@ -24,7 +24,8 @@ from v2abench.runs.judging import judge
 from v2abench.runs.ledger import Ledger
 from v2abench.runs.report import DatasetRecord, ModelRecord, ProtocolRecord, Report, ScoreRecord
 from v2abench.runs.scoring import Scorer
-from v2abench.weights.registry import WeightsUnavailableError, require
+from v2abench.weights.fetching import require
+from v2abench.weights.registry import WeightsUnavailableError
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,9 @@ class Evaluation:
         if network.weights and self.extractor.store(network).missing(keys):
             try:
                 for name in network.weights:
-                    require(name, offline=self.settings.offline)
+                    with self.settings.progress(f"weights {name}", 1) as advance:
+                        require(name, offline=self.settings.offline)
+                        advance(1)
             except WeightsUnavailableError as error:
                 self.unavailable[network.name] = str(error)
                 return False

@@ -1,4 +1,4 @@
-"""Fetching checkpoints into the cache: atomic, checked, by the user's own index settings."""
+"""Having a checkpoint: from the cache, or fetched into it, atomic and checked."""
 
 import hashlib
 import subprocess
@@ -9,7 +9,30 @@ from pathlib import Path
 
 from v2abench.errors import V2ABenchError
 from v2abench.files import atomic, sha256
-from v2abench.weights.registry import Weights, WeightsUnavailableError, local_path, lookup
+from v2abench.weights.registry import Weights, WeightsUnavailableError, local_path, lookup, state
+
+
+def require(name: str, *, offline: bool = False) -> Path:
+    """Return the checked local file of `name`, fetching it on first use.
+
+    Raises `WeightsUnavailableError` where it is neither in the cache nor to be
+    had, and `V2ABenchError` where the file in the cache is damaged.
+    """
+    found = state(name)
+    path = local_path(name)
+    if found == "damaged":
+        raise V2ABenchError(
+            f"{path} is damaged (its SHA-256 is not the registered one); "
+            f"delete it and run `v2abench weights pull {name}`"
+        )
+    if found == "absent":
+        if offline:
+            raise WeightsUnavailableError(
+                f"weights {name!r} are not in the cache and --offline forbids fetching them; "
+                f"run `v2abench weights pull {name}` once with a connection"
+            )
+        fetch(name)
+    return path
 
 
 def fetch(name: str) -> Path:

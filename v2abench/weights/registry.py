@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from v2abench.errors import UnavailableError, UnknownNameError, V2ABenchError
+from v2abench.errors import UnavailableError, UnknownNameError
 from v2abench.files import sha256
 from v2abench.home import home
 
@@ -67,28 +67,3 @@ def state(name: str) -> str:
     if not path.is_file():
         return "absent"
     return "ok" if sha256(path) == lookup(name).sha256 else "damaged"
-
-
-def require(name: str, *, offline: bool = False) -> Path:
-    """Return the checked local file of `name`, fetching it on first use.
-
-    Raises `WeightsUnavailableError` where it is neither in the cache nor to be
-    had, and `V2ABenchError` where the file in the cache is damaged.
-    """
-    found = state(name)
-    path = local_path(name)
-    if found == "damaged":
-        raise V2ABenchError(
-            f"{path} is damaged (its SHA-256 is not the registered one); "
-            f"delete it and run `v2abench weights pull {name}`"
-        )
-    if found == "absent":
-        if offline:
-            raise WeightsUnavailableError(
-                f"weights {name!r} are not in the cache and --offline forbids fetching them; "
-                f"run `v2abench weights pull {name}` once with a connection"
-            )
-        from v2abench.weights.fetching import fetch  # noqa: PLC0415 (only a fetch needs it)
-
-        fetch(name)
-    return path
