@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNS := runs
 CLIPS := 64
+CONTROLS := ground-truth shifted:0.4 shuffled noise silence
 
 .PHONY: help setup eval test lint clean
 
@@ -28,10 +29,10 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 setup: $(VENV)/.installed
 
 eval: setup
-	$(BIN)/v2abench eval --dataset impacts --limit $(CLIPS) --protocol light --output $(RUNS) \
-	  --model ground-truth --model shifted:0.4 --model shuffled --model noise --model silence
-	$(BIN)/v2abench leaderboard build $(RUNS)/impacts-test/light --output $(RUNS)/leaderboard \
-	  --sort-by FD_aiSFX --quiet
+	$(BIN)/v2abench eval --dataset impacts --limit $(CLIPS) --protocol light --output $(RUNS) --overwrite \
+	  $(addprefix --model ,$(CONTROLS))
+	$(BIN)/v2abench leaderboard build $(addprefix $(RUNS)/impacts-test/light/,$(CONTROLS)) \
+	  --output $(RUNS)/leaderboard --sort-by FD_aiSFX --quiet
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest

@@ -124,17 +124,16 @@ def _shape(request: Request) -> tuple[int, int]:
 
 def _donors(dataset: Dataset) -> Mapping[str, Clip]:
     """Pair every clip with another one; which one depends on the set of ids, not on their order."""
-    order = sorted(dataset.clips, key=_rank)
-    pool = sorted((c for c in dataset.distractors or order if c.reference is not None), key=_rank)
-    if len(order) < 2 and not dataset.distractors:
-        raise V2ABenchError("--model shuffled needs at least two clips; use a larger dataset")
-    if not pool:
-        raise V2ABenchError(f"--model shuffled: no clip of {dataset.name} has a reference sound")
-    following = [*pool[1:], pool[0]] if not dataset.distractors else pool
+    pool = sorted((c for c in dataset.distractors or dataset.clips if c.reference is not None), key=_rank)
+    if len(pool) < 2:
+        raise V2ABenchError(
+            f"--model shuffled needs two clips with a reference or more, {dataset.name} has {len(pool)}"
+        )
+    places = {clip.id: place for place, clip in enumerate(pool)}
     donors = {}
-    for place, clip in enumerate(order):
-        donor = following[place % len(following)]
-        donors[clip.id] = donor if donor.id != clip.id else following[(place + 1) % len(following)]
+    for place, clip in enumerate(sorted(dataset.clips, key=_rank)):
+        own = places.get(clip.id)
+        donors[clip.id] = pool[(place if own is None else own + 1) % len(pool)]
     return donors
 
 

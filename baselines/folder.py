@@ -23,7 +23,9 @@ class FolderModel:
         """Yield each clip's file, or the fault that it is missing."""
         for request in requests:
             path = self.files.get(request.clip.id)
-            fault = None if path else ClipFault("missing", f"no file {request.clip.id}.* in {self.folder}")
+            fault = (
+                None if path else ClipFault("missing", f"no file {request.clip.id}.* in {self.folder.name}/")
+            )
             yield Generated(request.clip.id, path=path, fault=fault)
 
 

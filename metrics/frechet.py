@@ -54,7 +54,7 @@ import numpy as np
 from v2abench.contracts import Bootstrap, Direction, Features, Interval, Score, Stream
 from v2abench.metrics.bootstrap import clip_counts, recentred_interval
 from v2abench.metrics.frechet_statistics import FrechetStatistics
-from v2abench.metrics.samples import Floats, Integers, Samples, gather_sets, too_few
+from v2abench.metrics.samples import Floats, Integers, Samples, gather_sets, one_sided, too_few
 
 
 def frechet_distance(generated: Floats, reference: Floats) -> float:
@@ -138,7 +138,10 @@ class FrechetDistance:
             value,
             generated.clips,
             interval=self._interval(statistics, value, generated, reference, bootstrap),
-            warnings=_thin(min(len(generated.rows), len(reference.rows)), generated.rows.shape[1]),
+            warnings=(
+                *_thin(min(len(generated.rows), len(reference.rows)), generated.rows.shape[1]),
+                *one_sided(generated, reference),
+            ),
         )
 
     def _interval(
@@ -223,7 +226,10 @@ class FrechetDistanceInfinity:
             value,
             generated.clips,
             details={"r_squared": fit},
-            warnings=_thin(min(smallest_set, len(reference.rows)), generated.rows.shape[1]),
+            warnings=(
+                *_thin(min(smallest_set, len(reference.rows)), generated.rows.shape[1]),
+                *one_sided(generated, reference),
+            ),
         )
 
 

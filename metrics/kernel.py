@@ -62,7 +62,7 @@ import numpy as np
 
 from v2abench.contracts import Bootstrap, Direction, Features, Interval, Score, Stream
 from v2abench.metrics.bootstrap import clip_counts, recentred_interval
-from v2abench.metrics.samples import Floats, Samples, gather_sets, too_few
+from v2abench.metrics.samples import Floats, Samples, gather_sets, one_sided, too_few
 
 Kernel = Callable[[Floats, Floats], Floats]
 """From samples (n, d) and (m, d) to the kernel's values (n, m)."""
@@ -287,7 +287,7 @@ class KernelInceptionDistance:
             generated.clips,
             interval=_interval(value, values[self.subsets :], bootstrap),
             details={"std": float(values[: self.subsets].std())},
-            warnings=(small,) if size < self.subset_size else (),
+            warnings=(*((small,) if size < self.subset_size else ()), *one_sided(generated, reference)),
         )
 
 
@@ -353,4 +353,5 @@ class KernelAudioDistance:
             generated.clips,
             interval=_interval(value, values[1:], bootstrap),
             details={"bandwidth": bandwidth},
+            warnings=one_sided(generated, reference),
         )

@@ -125,3 +125,17 @@ def too_few(generated: Samples, reference: Samples, name: str, least: int = 2) -
     return (
         f"needs at least {least} samples of {name} on each side, has {' and '.join(short)}" if short else None
     )
+
+
+def one_sided(generated: Samples, reference: Samples) -> tuple[str, ...]:
+    """A warning where the two sides of a set metric do not stand on the same clips.
+
+    Not where they share none: then another reference set was meant.
+    """
+    first, second = set(generated.clips), set(reference.clips)
+    if first == second or not first & second:
+        return ()
+    return (
+        f"{len(first)} generated clips against {len(second)} references, {len(first ^ second)} clips are on "
+        "one side only",
+    )

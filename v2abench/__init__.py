@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from v2abench.api import evaluate
+    from v2abench.api import Options, evaluate, evaluate_models
     from v2abench.clips import Clip, Dataset
     from v2abench.datasets.opening import DatasetOptions, open_dataset
     from v2abench.errors import V2ABenchError
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 __version__ = version("v2abench")
 
 _HOMES = {
+    "Options": "v2abench.api",
     "evaluate": "v2abench.api",
+    "evaluate_models": "v2abench.api",
     "Clip": "v2abench.clips",
     "Dataset": "v2abench.clips",
     "DatasetOptions": "v2abench.datasets.opening",
@@ -37,12 +39,14 @@ __all__ = [
     "Clip",
     "Dataset",
     "DatasetOptions",
+    "Options",
     "Protocol",
     "Report",
     "Run",
     "V2ABenchError",
     "__version__",
     "evaluate",
+    "evaluate_models",
     "load_protocol",
     "open_dataset",
     "read_report",

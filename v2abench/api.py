@@ -1,5 +1,6 @@
 """The Python API: `evaluate` does what `v2abench eval` does."""
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,21 +14,24 @@ from v2abench.contracts import Bootstrap
 from v2abench.datasets.opening import DatasetOptions, open_dataset
 from v2abench.errors import V2ABenchError
 from v2abench.features.extraction import Extractor
+from v2abench.files import write_error
 from v2abench.home import home
 from v2abench.models import NamedModel, open_model
 from v2abench.progress import Advance, Progress, silent
 from v2abench.protocols.schema import MetricEntry, Protocol, load_protocol
 from v2abench.runs.evaluation import Evaluation, Run, Settings
+from v2abench.runs.report import read_report
 from v2abench.runs.writing import run_folder, write_run
 
 
 @dataclass(frozen=True)
 class Options:
-    """How an evaluation is done; none of these changes a value but `seed`.
+    """How an evaluation is done. Only `seed` changes a value, `fd_infinity` adds one.
 
     `device` is `auto`, `cpu`, `cuda`, `cuda:1`, `mps`. With `workers` above 0, files are
     decoded in that many processes: a script then needs `if __name__ == "__main__":`.
-    `bootstrap` is the number of resamples for intervals, 0 for none.
+    `bootstrap` is the number of resamples for intervals, 0 for none. A run of other data or
+    another protocol in the same folder is replaced only with `overwrite`.
     """
 
     output: Path = Path("runs")
@@ -38,6 +42,7 @@ class Options:
     bootstrap: int = 200
     fd_infinity: bool = False
     strict: bool = False
+    overwrite: bool = False
     offline: bool = False
     progress: Progress = silent
 
@@ -68,11 +73,11 @@ def evaluate_models(
     if isinstance(opened, str):
         opened = open_dataset(opened, DatasetOptions(progress=clock.progress))
     chosen = load_protocol(protocol) if isinstance(protocol, str) else protocol
-    if options.fd_infinity:
-        chosen = with_fd_infinity(chosen)
     named = [open_model(spec, opened) for spec in models]
-    folders = _folders(named, opened, chosen, options.output)
+    folders = _folders(named, opened, chosen, Path(options.output))
     evaluation = _evaluation(opened, chosen, options, clock.progress)
+    for folder in folders:
+        _claim(folder, evaluation.signature, options.overwrite)
     runs = []
     for item, folder in zip(named, folders, strict=True):
         run = evaluation.run(item, folder)
@@ -88,11 +93,24 @@ def _folders(named: Sequence[NamedModel], dataset: Dataset, protocol: Protocol, 
     folders = [run_folder(output, dataset.name, protocol.name, item.info.name) for item in named]
     for folder, item in zip(folders, named, strict=True):
         if folders.count(folder) > 1:
-            label = item.info.name
             raise V2ABenchError(
-                f"--model {item.spec}: another model is called {label!r} too; write LABEL={item.spec}"
+                f"--model {item.spec}: another model would be written to {folder} too; give each a label "
+                "of its own, as in --model LABEL=SPEC"
             )
     return folders
+
+
+def _claim(folder: Path, signature: str, overwrite: bool) -> None:
+    """Make the run's folder; refuse one that holds a run of other data or another protocol."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(folder, error) from error
+    if not overwrite and (folder / "report.json").is_file() and read_report(folder).signature != signature:
+        raise V2ABenchError(
+            f"{folder} holds a run of other data, protocol or version; choose another --output or LABEL=, "
+            "or let it be replaced with --overwrite"
+        )
 
 
 def _evaluation(dataset: Dataset, protocol: Protocol, options: Options, progress: Progress) -> Evaluation:
@@ -104,19 +122,22 @@ def _evaluation(dataset: Dataset, protocol: Protocol, options: Options, progress
         batch_size=options.batch_size,
         progress=progress,
     )
+    metrics = protocol.build_metrics()
+    if options.fd_infinity:
+        metrics += _fd_infinity(protocol).build_metrics()
     bootstrap = Bootstrap(options.bootstrap, seed=options.seed) if options.bootstrap else None
     settings = Settings(options.seed, bootstrap, options.offline, progress)
-    return Evaluation(dataset, protocol, protocol.build_metrics(), extractor, settings)
+    return Evaluation(dataset, protocol, metrics, extractor, settings)
 
 
-def with_fd_infinity(protocol: Protocol) -> Protocol:
-    """Return the protocol with FD extrapolated to infinitely many clips beside each FD."""
-    extra = tuple(
+def _fd_infinity(protocol: Protocol) -> Protocol:
+    """Return the protocol with, for each FD, FD extrapolated to infinitely many clips instead."""
+    entries = tuple(
         MetricEntry(metric="frechet_distance_infinity", name=f"{entry.name}∞", options=entry.options)
         for entry in protocol.metrics
         if entry.metric == "frechet_distance"
     )
-    return protocol.model_copy(update={"metrics": protocol.metrics + extra})
+    return protocol.model_copy(update={"metrics": entries})
 
 
 def pick_device(name: str) -> str:
@@ -126,12 +147,13 @@ def pick_device(name: str) -> str:
     """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    remedy = "use auto, cpu, cuda, cuda:N or mps"
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
+        raise V2ABenchError(f"--device {name}: there is no such device; {remedy}")
     try:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError) as error:
-        raise V2ABenchError(
-            f"--device {name}: {str(error).splitlines()[0]}; use auto, cpu, cuda, cuda:N or mps"
-        ) from error
+        raise V2ABenchError(f"--device {name}: {str(error).splitlines()[0]}; {remedy}") from error
     return name
 
 

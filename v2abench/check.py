@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from v2abench.clips import Dataset
 from v2abench.contracts import Network, Request, Stream
-from v2abench.errors import ClipFault
+from v2abench.errors import ClipFault, V2ABenchError
 from v2abench.features.contents import hash_contents
 from v2abench.features.extraction import FACTS, Content, Extractor
 from v2abench.features.plan import Plan
@@ -70,9 +70,15 @@ def _sides(dataset: Dataset, named: NamedModel | None, extractor: Extractor) -> 
 
 
 def _answers(dataset: Dataset, named: NamedModel, extractor: Extractor) -> Side:
-    answers = list(
-        named.model.generate([Request(clip, extractor.window.seconds, 0) for clip in dataset.clips])
-    )
+    answers = []
+    for answer in named.model.generate(
+        [Request(clip, extractor.window.seconds, 0) for clip in dataset.clips]
+    ):
+        if answer.audio is not None:
+            raise V2ABenchError(
+                f"--model {named.spec} makes its sound when asked; check looks at files: folder:DIR"
+            )
+        answers.append(answer)
     hashed = hash_contents([answer.path for answer in answers if answer.path], extractor.progress)
     side: dict[str, Content | ClipFault] = {}
     for answer in answers:
@@ -85,8 +91,8 @@ def _answers(dataset: Dataset, named: NamedModel, extractor: Extractor) -> Side:
 
 def _clipped(streams: StreamFeatures, levels: Levels, stream: Stream) -> list[Finding]:
     found = []
-    for clip_id, record in streams.records(stream, levels).items():
-        share = float(record.features["clipping_share"]) if "clipping_share" in record.features else 0.0
+    for clip_id, value in streams.features(stream, levels, "clipping_share").items():
+        share = float(value)
         if share > CLIPPED_SHARE:
             found.append(
                 Finding(clip_id, stream, "clipped", f"{share:.1%} of the samples stand at full scale")

@@ -70,7 +70,7 @@ def test_shuffled_draws_from_distractors_where_there_are_any(dataset: Dataset) -
 
 
 def test_shuffled_needs_company(dataset: Dataset) -> None:
-    with pytest.raises(V2ABenchError, match="at least two clips"):
+    with pytest.raises(V2ABenchError, match="needs two clips"):
         open_model("shuffled", Dataset("v", "v", dataset.clips[:1]))
 
 

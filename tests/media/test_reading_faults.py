@@ -1,3 +1,5 @@
+import errno
+import os
 import pickle
 import subprocess
 import sys
@@ -51,11 +53,7 @@ def without_moov(folder: Path) -> Path:
     return cut(make_video(folder / "x.mp4"), 0.6)
 
 
-def folder_itself(folder: Path) -> Path:
-    return folder
-
-
-@pytest.mark.parametrize("make", [empty, text, noise, without_moov, folder_itself])
+@pytest.mark.parametrize("make", [empty, text, noise, without_moov])
 @pytest.mark.parametrize("function", [read, read_audio, probe])
 def test_what_does_not_open(
     make: Callable[[Path], Path], function: Callable[[Path], object], tmp_path: Path
@@ -71,6 +69,25 @@ def test_what_is_not_there(function: Callable[[Path], object], tmp_path: Path) -
     with pytest.raises(ClipFault, match=r"nothing\.mp4") as caught:
         function(tmp_path / "nothing.mp4")
     assert caught.value.code == "missing"
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.EACCES])
+def test_what_the_moment_forbids_is_not_a_property_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_args: object, **_kwargs: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    path = make_video(tmp_path / "x.mp4")
+    monkeypatch.setattr(av, "open", refuse)
+    with pytest.raises(ClipFault, match="unreachable") as caught:
+        read(path)
+    assert os.strerror(number) in caught.value.detail
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ClipFault, match="unreachable"):
+        read(tmp_path)
 
 
 def test_a_stream_that_is_absent(tmp_path: Path) -> None:

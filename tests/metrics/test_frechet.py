@@ -178,8 +178,14 @@ def test_paired_leaves_out_what_one_side_lacks() -> None:
 def test_warns_of_few_samples() -> None:
     few = FD.compute(as_features("e", generated=normal(19, 10), reference=normal(50, 10)), None)
     assert "19 samples in 10 dimensions" in few.warnings[0]
-    enough = FD.compute(as_features("e", generated=normal(20, 10), reference=normal(50, 10)), None)
+    enough = FD.compute(as_features("e", generated=normal(20, 10), reference=normal(20, 10)), None)
     assert enough.warnings == ()
+
+
+def test_warns_where_the_sides_stand_on_other_clips() -> None:
+    score = FD.compute(as_features("e", generated=normal(25, 10), reference=normal(30, 10)), None)
+    told = "25 generated clips against 30 references, 5 clips are on one side only"
+    assert score.warnings == (told,)
 
 
 def test_infinity_removes_the_bias() -> None:

@@ -70,7 +70,7 @@ def test_pesq_keeps_to_speech_and_an_undefined_clip_goes_to_the_ledger(
     score = report.score("PESQ")
     assert score.value == pytest.approx(4.64, abs=0.01)
     assert (score.used, score.expected, report.score("Loudness").expected) == (1, 2, 3)
-    assert [(missing.about, missing.code) for missing in score.missing] == [("d", "silent")]
+    assert [(missing.about, missing.code) for missing in score.missing] == [("d", "undefined")]
     reasons = {(r.about, r.code) for entry in report.ledger if entry.id == "d" for r in entry.reasons}
     assert reasons == {("generated", "silent"), ("pesq", "undefined")}
 

@@ -42,6 +42,9 @@ def evaluate_command(
         bool, typer.Option("--fd-infinity", help="Also extrapolate each FD to infinitely many clips.")
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 2 unless every clip is ok.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a run of other data or another protocol.")
+    ] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Never fetch weights.")] = False,
     as_json: shared.AsJson = False,
 ) -> None:
@@ -59,6 +62,7 @@ def evaluate_command(
         seed=seed,
         bootstrap=bootstrap,
         fd_infinity=fd_infinity,
+        overwrite=overwrite,
         offline=offline,
         progress=show_progress,
     )

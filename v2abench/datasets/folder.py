@@ -7,7 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from v2abench.clips import Clip, Dataset
-from v2abench.datasets.opening import DatasetOptions
+from v2abench.datasets.opening import DatasetOptions, refuse_options
 from v2abench.errors import V2ABenchError
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v")
@@ -16,6 +16,7 @@ AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac")
 
 def open_folder(argument: str, options: DatasetOptions) -> Dataset:
     """Open the folder `argument`; clips are sorted by id, the file's stem."""
+    refuse_options(f"folder:{argument}", options, "data_root")
     videos = media_by_stem(Path(argument), VIDEO_SUFFIXES, f"--dataset folder:{argument}")
     if not videos:
         raise V2ABenchError(
@@ -44,7 +45,7 @@ def media_by_stem(folder: Path, suffixes: tuple[str, ...], option: str) -> dict[
         raise V2ABenchError(f"{option}: {folder} is not a folder")
     found: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in suffixes and not path.name.startswith("."):
+        if path.suffix.lower() in suffixes and not path.name.startswith(".") and not path.is_dir():
             found[path.stem].append(path)
     if twice := [paths for paths in found.values() if len(paths) > 1]:
         names = "; ".join(" and ".join(p.name for p in paths) for paths in twice[:10])

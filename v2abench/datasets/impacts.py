@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from v2abench.clips import Dataset
-from v2abench.datasets.opening import DatasetOptions
+from v2abench.datasets.opening import DatasetOptions, refuse_options
 from v2abench.home import home
 
 
@@ -13,6 +13,7 @@ def open_impacts(argument: str, options: DatasetOptions) -> Dataset:
     from v2abench.impacts.scenes import split_size  # noqa: PLC0415
 
     split = argument or "test"
+    refuse_options(f"impacts:{split}", options, "reference", "data_root")
     size = split_size(split)
     wanted = min(2 * (options.limit or size), size)
     with options.progress(f"render impacts {split}", wanted) as advance:

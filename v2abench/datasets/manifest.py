@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from v2abench.clips import Clip, Dataset
-from v2abench.datasets.opening import DatasetOptions
+from v2abench.datasets.opening import DatasetOptions, refuse_options
 from v2abench.errors import V2ABenchError
 
 _TRUE, _FALSE = {"true", "1", "yes"}, {"", "false", "0", "no"}
@@ -27,6 +27,7 @@ _TRUE, _FALSE = {"true", "1", "yes"}, {"", "false", "0", "no"}
 
 def open_manifest(argument: str, options: DatasetOptions) -> Dataset:
     """Open the manifest file `argument`; raises `V2ABenchError` naming file, line and column."""
+    refuse_options(argument, options, "reference")
     path = Path(argument)
     if not path.is_file():
         raise V2ABenchError(f"--dataset {argument}: no such file")

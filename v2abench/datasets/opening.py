@@ -51,6 +51,14 @@ def open_dataset(spec: str, options: DatasetOptions | None = None) -> Dataset:
     return replace(dataset, spec=spec, clips=dataset.clips[: options.limit])
 
 
+def refuse_options(spec: str, options: DatasetOptions, *names: str) -> None:
+    """Raise `V2ABenchError` where an option is given that means nothing for this dataset."""
+    for name in names:
+        if getattr(options, name) is not None:
+            option = "--" + name.replace("_", "-")
+            raise V2ABenchError(f"{option} means nothing for --dataset {spec}; leave it out")
+
+
 def check_ids(clips: tuple[Clip, ...], source: str) -> None:
     """Raise `V2ABenchError`, listing the ids, where one is double, empty or not a file name."""
     twice = [name for name, count in Counter(clip.id for clip in clips).items() if count > 1]
@@ -59,12 +67,17 @@ def check_ids(clips: tuple[Clip, ...], source: str) -> None:
             f"{source}: ids must be unique, but {_some(twice)} stand more than once; "
             "rename or remove the doubles"
         )
-    wrong = [repr(clip.id) for clip in clips if not clip.id.strip(". ") or set(clip.id) & set("/\\\0")]
+    wrong = [repr(clip.id) for clip in clips if not _is_file_name(clip.id)]
     if wrong:
         raise V2ABenchError(
             f"{source}: ids become file names, but {_some(wrong)} cannot; "
-            "remove slashes, and give every clip an id"
+            "remove slashes and what is not Unicode, and give every clip an id"
         )
+
+
+def _is_file_name(text: str) -> bool:
+    odd = any(c in "/\\" or c < " " or "\ud800" <= c <= "\udfff" for c in text)
+    return bool(text.strip(". ")) and not odd
 
 
 def _some(names: list[str], most: int = 10) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from v2abench.clips import Clip, Dataset
 from v2abench.datasets.manifest import read_rows
-from v2abench.datasets.opening import DatasetOptions
+from v2abench.datasets.opening import DatasetOptions, refuse_options
 from v2abench.errors import V2ABenchError
 
 SPEECH_LABELS = frozenset(
@@ -19,6 +19,7 @@ SPEECH_LABELS = frozenset(
 
 def open_vggsound(argument: str, options: DatasetOptions) -> Dataset:
     """Open the list; videos that are not there stay in the set and end in the ledger."""
+    refuse_options("vggsound", options, "reference")
     root = options.data_root
     if root is None:
         raise V2ABenchError("--dataset vggsound needs --data-root, the folder with the videos <id>.mp4")

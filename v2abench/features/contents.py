@@ -1,12 +1,13 @@
 """Which files a dataset consists of, by content."""
 
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from v2abench.clips import Dataset
+from v2abench.clips import Clip, Dataset
 from v2abench.errors import ClipFault
 from v2abench.features.extraction import Content
 from v2abench.files import content_hash
@@ -27,12 +28,14 @@ def hash_contents(paths: Iterable[Path], progress: Progress = silent) -> dict[Pa
 
 
 def dataset_fingerprint(dataset: Dataset, contents: Contents) -> str:
-    """Return the SHA-256 over ids and contents, whatever the order or the place of the files."""
-    lines = sorted(
-        "\t".join((clip.id, *(_name(contents.get(path)) for path in (clip.video, clip.reference) if path)))
-        for clip in dataset.clips
-    )
+    """Return the SHA-256 over clips and contents, whatever the order or the place of the files."""
+    lines = sorted(json.dumps(_described(clip, contents)) for clip in dataset.clips)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _described(clip: Clip, contents: Contents) -> list[object]:
+    files = [_name(contents.get(path)) if path else None for path in (clip.video, clip.reference)]
+    return [clip.id, *files, clip.prompt, clip.label, clip.speech]
 
 
 def _name(content: Content | ClipFault | None) -> str:

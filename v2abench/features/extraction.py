@@ -6,16 +6,17 @@ the device sees full batches, and each batch goes to the store as one part.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from v2abench.contracts import Forward, Network, PairNetwork, Prepared
-from v2abench.errors import ClipFault
+from v2abench.contracts import Array, Forward, Network, PairNetwork, Prepared
+from v2abench.errors import ClipFault, V2ABenchError
 from v2abench.features.store import Record, Store
 from v2abench.media.reading import Media, read_media
 from v2abench.media.resampling import RESAMPLER
@@ -77,6 +78,7 @@ class Extractor:
         buffers: dict[Network, list[tuple[str, Prepared | ClipFault]]] = {}
         with self.progress(stage, len(jobs)) as advance:
             for job, results in zip(jobs, self._prepared(jobs), strict=True):
+                _refuse_passing_faults(job, results)
                 for network, result in zip(job.networks, results, strict=True):
                     buffer = buffers.setdefault(network, [])
                     buffer.append((self.key(job.content.hash), result))
@@ -100,14 +102,22 @@ class Extractor:
 
     def _prepared(self, jobs: Sequence[Job]) -> Iterator[list[Prepared | ClipFault]]:
         workers = min(self.workers, len(jobs) // 4)
-        loader: Iterable[list[Prepared | ClipFault]] = DataLoader(
+        loader: DataLoader[list[Prepared | ClipFault]] = DataLoader(
             _Jobs(jobs, self.window.seconds),  # type: ignore[arg-type]
             batch_size=None,
             num_workers=workers,
             multiprocessing_context=_start_method() if workers else None,
             collate_fn=_as_it_is,
         )
-        return iter(loader)
+        try:
+            yield from loader
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise V2ABenchError(
+                "a process that decodes died: it ran out of memory, or your script lacks "
+                "`if __name__ == '__main__':`; use fewer workers, or 0 to decode in this process"
+            ) from error
 
     def _flush(self, network: Network, buffer: list[tuple[str, Prepared | ClipFault]]) -> None:
         prepared = [result for _, result in buffer if isinstance(result, Prepared)]
@@ -115,16 +125,36 @@ class Extractor:
         if forward is None and prepared:
             forward = self._loaded[fingerprint(network)] = network.load(self.device)
         # TensorFloat-32 convolutions would move GPU values away from the CPU's.
-        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+        with torch.inference_mode(), exact:
             outputs = iter(forward(prepared) if forward and prepared else ())
         records = [
             Record(key, fault=result)
             if isinstance(result, ClipFault)
-            else Record(key, next(outputs), notes=result.notes)
+            else _record(key, next(outputs), result.notes)
             for key, result in buffer
         ]
         self.store(network).write(records, description(network))
         buffer.clear()
+
+
+def _record(key: str, features: Mapping[str, Array], notes: tuple[str, ...]) -> Record:
+    """A record; one with a value that is not finite becomes a fault, so that no score can stand on it."""
+    wrong = [name for name, array in features.items() if not np.isfinite(array).all()]
+    if wrong:
+        return Record(
+            key, fault=ClipFault("not-finite", f"the network gave NaN or infinity in {', '.join(wrong)}")
+        )
+    return Record(key, features, notes=notes)
+
+
+def _refuse_passing_faults(job: Job, results: Sequence[Prepared | ClipFault]) -> None:
+    """Stop where a file cannot be got at just now: that must not be stored as a property of its content."""
+    for result in results:
+        if isinstance(result, ClipFault) and result.code in {"missing", "unreachable"}:
+            raise V2ABenchError(
+                f"{job.content.path} cannot be read just now ({result.detail}); run the command again"
+            )
 
 
 def fingerprint(network: Network | PairNetwork) -> str:
@@ -171,7 +201,7 @@ def prepare(job: Job, seconds: float) -> list[Prepared | ClipFault]:
         return [_nameless(fault, path)] * len(job.networks)
     frames = {wanted: _nameless(pictures, path) for wanted, pictures in media.frames.items()}
     media = replace(media, sound=_nameless(media.sound, path), frames=frames)
-    return [_prepare_one(network, media) for network in job.networks]
+    return [_prepare_one(network, media, path) for network in job.networks]
 
 
 def _nameless(thing: Thing | ClipFault, path: Path) -> Thing | ClipFault:
@@ -181,7 +211,7 @@ def _nameless(thing: Thing | ClipFault, path: Path) -> Thing | ClipFault:
     return thing
 
 
-def _prepare_one(network: Network, media: Media) -> Prepared | ClipFault:
+def _prepare_one(network: Network, media: Media, path: Path) -> Prepared | ClipFault:
     source: object = media
     if network.modality == "audio":
         source = media.sound
@@ -193,6 +223,9 @@ def _prepare_one(network: Network, media: Media) -> Prepared | ClipFault:
         return network.prepare(source)
     except ClipFault as fault:
         return fault
+    except Exception as error:
+        error.add_note(f"while network {network.name!r} prepared {path}")
+        raise
 
 
 def _as_it_is(item: list[Prepared | ClipFault]) -> list[Prepared | ClipFault]:

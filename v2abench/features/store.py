@@ -15,14 +15,16 @@ import logging
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.dataset
 import pyarrow.parquet as pq
 
 from v2abench.contracts import Array
-from v2abench.errors import ClipFault
+from v2abench.errors import ClipFault, V2ABenchError
 from v2abench.files import atomic
 
 _log = logging.getLogger(__name__)
@@ -49,15 +51,27 @@ class Store:
         """Return the part files, sorted; none where nothing was stored yet."""
         return sorted(self.path.glob("part-*.parquet"))
 
-    def read(self, keys: Iterable[str]) -> dict[str, Record]:
-        """Return the stored records among `keys`; damaged parts count as absent."""
+    def read(self, keys: Iterable[str], features: tuple[str, ...] | None = None) -> dict[str, Record]:
+        """Return the stored records among `keys`, with all or only some of their features.
+
+        Raises `V2ABenchError` where a part that holds one of them is damaged.
+        """
         wanted = set(keys)
+        parts = [part for part in self.parts() if not wanted.isdisjoint(_keys(part))] if wanted else []
+        if not parts:
+            return {}
+        chosen = self.features if features is None else features
+        columns = ["key", "fault", "notes", *(c for name in chosen for c in (name, f"{name}.shape"))]
+        try:
+            stored = pa.dataset.dataset([str(part) for part in parts], format="parquet")
+            table = stored.to_table(columns, filter=pa.dataset.field("key").isin(sorted(wanted)))
+        except (pa.ArrowException, OSError) as error:
+            raise V2ABenchError(
+                f"the cache is damaged in {self.path}: {str(error).splitlines()[0]}; run `v2abench cache gc`, then this again"
+            ) from error
         found: dict[str, Record] = {}
-        for part in self.parts() if wanted else ():
-            present = [key for key in _keys(part) if key in wanted and key not in found]
-            if present:
-                table = pq.read_table(part, filters=[("key", "in", present)]).combine_chunks()
-                found |= {record.key: record for record in self._records(table)}
+        for record in _records(table.combine_chunks(), chosen):
+            found.setdefault(record.key, record)
         return found
 
     def missing(self, keys: Sequence[str]) -> list[str]:
@@ -84,18 +98,19 @@ class Store:
         with atomic(self.path / f"part-{uuid.uuid4().hex}.parquet") as temporary:
             pq.write_table(pa.table(columns), temporary, compression="zstd")
 
-    def _records(self, table: pa.Table) -> Iterator[Record]:
-        for row in range(table.num_rows):
-            features = {
-                name: values.to_numpy(zero_copy_only=False).reshape(table[f"{name}.shape"][row].as_py())
-                for name in self.features
-                if (values := table[name][row].values) is not None
-            }
-            fault = None
-            if text := table["fault"][row].as_py():
-                code, _, detail = text.partition(": ")
-                fault = ClipFault(code, detail)
-            yield Record(table["key"][row].as_py(), features, fault, tuple(table["notes"][row].as_py()))
+
+def _records(table: pa.Table, names: Sequence[str]) -> Iterator[Record]:
+    for row in range(table.num_rows):
+        features = {
+            name: values.to_numpy(zero_copy_only=False).reshape(table[f"{name}.shape"][row].as_py())
+            for name in names
+            if (values := table[name][row].values) is not None
+        }
+        fault = None
+        if text := table["fault"][row].as_py():
+            code, _, detail = text.partition(": ")
+            fault = ClipFault(code, detail)
+        yield Record(table["key"][row].as_py(), features, fault, tuple(table["notes"][row].as_py()))
 
 
 def damaged_parts(folder: Path) -> list[Path]:
@@ -111,13 +126,14 @@ def _readable(part: Path) -> bool:
     return True
 
 
-def _keys(part: Path) -> list[str]:
+@cache
+def _keys(part: Path) -> frozenset[str]:
+    """The keys in a part; parts never change once they bear their name."""
     try:
-        keys: list[str] = pq.read_table(part, columns=["key"])["key"].to_pylist()
+        return frozenset(pq.read_table(part, columns=["key"])["key"].to_pylist())
     except (pa.ArrowException, OSError) as error:
         _log.warning("%s is damaged and left aside (%s); `v2abench cache gc` removes it", part, error)
-        return []
-    return keys
+        return frozenset()
 
 
 def _values(arrays: Sequence[Array | None]) -> pa.Array:

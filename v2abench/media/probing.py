@@ -67,8 +67,10 @@ def probe(path: Path) -> MediaInfo:
 
 @contextmanager
 def open_media(path: Path) -> Iterator[InputContainer]:
-    """Open a media file for reading; raises `ClipFault` (`missing`, `unreadable`).
+    """Open a media file for reading; raises `ClipFault`.
 
+    `missing` and `unreachable` (permission, too many open files, a network share that
+    went) speak of the moment, `unreadable` of what is in the file.
     Only local files are opened, whatever a playlist in disguise may refer to.
     """
     try:
@@ -77,7 +79,9 @@ def open_media(path: Path) -> Iterator[InputContainer]:
         container = av.open(f"file:{path}", options=_LOCAL_FILES_ONLY, **_ANY_TAGS)
     except FileNotFoundError:
         raise ClipFault("missing", f"{path} does not exist") from None
-    except (OSError, av.FFmpegError) as error:
+    except OSError as error:
+        raise ClipFault("unreachable", f"{path}: {error.strerror}") from error
+    except av.FFmpegError as error:
         raise ClipFault("unreadable", f"{path} does not open as media: {error.strerror}") from error
     with container:
         yield container

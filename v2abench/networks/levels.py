@@ -19,6 +19,7 @@ from scipy.ndimage import binary_opening
 from scipy.signal import resample_poly, sosfilt
 
 from v2abench.contracts import Forward, Prepared
+from v2abench.errors import ClipFault
 from v2abench.networks.facts import pass_through
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ LOUDNESS_FLOOR = -70.0
 
 TRUE_PEAK_FLOOR = -120.0
 """dBTP of digital silence, and the least that is reported."""
+
+LOWEST_RATE = 8000
+"""Hz: below, the shelf of the K-weighting comes too near to half the sample rate."""
 
 _BLOCK_SECONDS = 0.4
 _RELATIVE_GATE = 10.0
@@ -159,8 +163,13 @@ class Levels:
     parameters: ClassVar[Mapping[str, object]] = {}
 
     def prepare(self, media: AudioWindow) -> Prepared:
-        """Measure the sound; there is nothing left for the device."""
+        """Measure the sound; there is nothing left for the device.
+
+        Raises `ClipFault` for rates below 8 kHz, where K-weighting is not defined.
+        """
         samples, rate = media.audio.samples, media.audio.sample_rate
+        if rate < LOWEST_RATE:
+            raise ClipFault("undefined", f"levels need at least {LOWEST_RATE} Hz, the sound has {rate} Hz")
         values = {
             "loudness": loudness(samples, rate),
             "true_peak": true_peak(samples),

@@ -24,6 +24,9 @@ from v2abench.errors import ClipFault
 from v2abench.media.reading import FrameStream
 from v2abench.networks.facts import pass_through
 
+FRAME_RATE = Fraction(25)
+"""Frames per second; AV-Align's tolerance of one frame counts on it."""
+
 
 def flow_magnitude(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return the mean flow magnitude of each frame against the one before, (T,) in pixels.
@@ -64,10 +67,9 @@ class Motion:
 
     Pixels are those of the scaled frames, whose shorter side is at most
     `short_side`. A peak at frame i, the strict local maximum of the flow from
-    frame i-1 to i, is at i / `frame_rate`.
+    frame i-1 to i, is at i / 25.
     """
 
-    frame_rate: Fraction = Fraction(25)
     short_side: int = 192
 
     name: ClassVar[str] = "motion"
@@ -79,12 +81,12 @@ class Motion:
     @property
     def parameters(self) -> Mapping[str, object]:
         """What changes the values."""
-        return {"frame_rate": str(self.frame_rate), "short_side": self.short_side}
+        return {"frame_rate": str(FRAME_RATE), "short_side": self.short_side}
 
     @property
     def frames(self) -> FrameStream:
         """Gray frames at one rate and of bounded size."""
-        return FrameStream(frame_rate=self.frame_rate, pixel_format="gray", short_side=self.short_side)
+        return FrameStream(frame_rate=FRAME_RATE, pixel_format="gray", short_side=self.short_side)
 
     def prepare(self, media: NDArray[np.uint8]) -> Prepared:
         """Measure the motion of (T, height, width) gray frames; nothing is left for the device.
@@ -94,7 +96,7 @@ class Motion:
         if len(media) < 2:
             raise ClipFault("too-short", f"motion needs at least 2 frames, the clip has {len(media)}")
         magnitude = flow_magnitude(media)
-        return Prepared({"magnitude": magnitude, "peaks": local_maxima(magnitude) / float(self.frame_rate)})
+        return Prepared({"magnitude": magnitude, "peaks": local_maxima(magnitude) / float(FRAME_RATE)})
 
     def load(self, device: str) -> Forward:  # noqa: ARG002 (the contract's signature)
         """Return the forward half, which hands on what `prepare` measured."""

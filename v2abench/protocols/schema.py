@@ -22,7 +22,7 @@ Scalar = bool | int | float | str
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Window(_Strict):
@@ -99,7 +99,10 @@ def load_protocol(spec: str) -> Protocol:
             raise V2ABenchError(
                 f"--protocol {spec}: no such file; known names are {', '.join(protocol_names())}"
             )
-        return parse_protocol(path.read_text(encoding="utf-8"), spec)
+        try:
+            return parse_protocol(path.read_text(encoding="utf-8"), spec)
+        except UnicodeDecodeError as error:
+            raise V2ABenchError(f"{spec} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
     if spec not in protocol_names():
         raise UnknownNameError("protocol", spec, protocol_names())
     return parse_protocol(
@@ -117,6 +120,9 @@ def parse_protocol(text: str, source: str) -> Protocol:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
         raise V2ABenchError(f"{source}, {place}: {first['msg']}") from error
+    for network in protocol.networks:
+        if network not in registry.names("networks"):
+            raise UnknownNameError("network", network, registry.names("networks"))
     names = [entry.name for entry in protocol.metrics]
     if twice := {name for name in names if names.count(name) > 1}:
         raise V2ABenchError(

@@ -6,6 +6,7 @@ asked for its audio, that is read, and the metrics are computed from the store.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from v2abench import __version__, signature
@@ -60,7 +61,7 @@ class Settings:
 
 @dataclass
 class Evaluation:
-    """A dataset under a protocol, its references read, ready for any number of models."""
+    """A dataset under a protocol, for any number of models."""
 
     dataset: Dataset
     protocol: Protocol
@@ -69,9 +70,7 @@ class Evaluation:
     settings: Settings
     plan: Plan = field(init=False)
     fingerprint: str = field(init=False)
-    unavailable: dict[str, str] = field(default_factory=dict, init=False)
     _sides: dict[Stream, Side] = field(init=False)
-    _seconds: dict[str, float] = field(init=False)
 
     def __post_init__(self) -> None:
         clips = self.dataset.clips
@@ -83,41 +82,52 @@ class Evaluation:
             "reference": {clip.id: contents[clip.reference] for clip in clips if clip.reference is not None},
             "video": {clip.id: contents[clip.video] for clip in clips},
         }
-        self._extract(self._sides, "references")
-        streams, longest = StreamFeatures(self.extractor, self._sides), self.protocol.window.seconds
-        self._seconds = {clip.id: min(longest, streams.clip_seconds(clip.id) or longest) for clip in clips}
+
+    @property
+    def signature(self) -> str:
+        """The signature of every run of this evaluation."""
+        networks = [self.plan.networks[name] for name in sorted(self.plan.networks)]
+        return signature.short(self.protocol, networks, self.dataset, self.fingerprint)
+
+    @cached_property
+    def _unavailable(self) -> dict[str, str]:
+        """Reads the references and videos; what networks cannot be used for them, and why."""
+        return self._extract(self._sides, "references")
 
     def run(self, named: NamedModel, folder: Path) -> Run:
         """Generate, read and score one model; `folder` is the run's."""
+        unavailable = dict(self._unavailable)
         streams = StreamFeatures(self.extractor, {"generated": self._generated(named, folder), **self._sides})
-        self._extract({"generated": streams.sides["generated"]}, named.info.name)
+        unavailable |= self._extract({"generated": streams.sides["generated"]}, named.info.name)
         ledger = Ledger([clip.id for clip in self.dataset.clips])
         judge(ledger, streams, self.plan, self.protocol.window)
-        networks = [self.plan.networks[name] for name in sorted(self.plan.networks)]
-        run_signature = signature.short(self.protocol, networks, self.dataset, self.fingerprint)
         scorer = Scorer(
-            self.dataset, self.plan, streams, ledger, run_signature, self.settings.bootstrap, self.unavailable
+            self.dataset, self.plan, streams, ledger, self.signature, self.settings.bootstrap, unavailable
         )
         scores = []
         with self.settings.progress(f"score {named.info.name}", len(self.metrics)) as advance:
             for metric in self.metrics:
                 scores.append(scorer.record(metric))
                 advance(1)
-        return Run(self._report(named, run_signature, tuple(scores), ledger), scorer.per_clip, folder)
+        return Run(self._report(named, tuple(scores), ledger), scorer.per_clip, folder)
+
+    def _seconds(self) -> dict[str, float]:
+        """How much sound is asked for: the window, or less where the clip is shorter."""
+        streams, longest = StreamFeatures(self.extractor, self._sides), self.protocol.window.seconds
+        return {c.id: min(longest, streams.clip_seconds(c.id) or longest) for c in self.dataset.clips}
 
     def _generated(self, named: NamedModel, folder: Path) -> Side:
         seed = self.settings.seed
-        requests = [Request(c, self._seconds[c.id], clip_seed(seed, c.id)) for c in self.dataset.clips]
-        recipe = {"model": named.spec, "seed": seed, "dataset": self.fingerprint, "v2abench": __version__}
-        answers = generate(named, requests, folder / "audio", recipe, self.settings.progress)
+        seconds = self._seconds()
+        requests = [Request(c, seconds[c.id], clip_seed(seed, c.id)) for c in self.dataset.clips]
+        answers = generate(named, requests, folder / "audio", self.fingerprint, self.settings.progress)
         hashed = hash_contents([a for a in answers.values() if isinstance(a, Path)], self.settings.progress)
         return {clip_id: hashed[a] if isinstance(a, Path) else a for clip_id, a in answers.items()}
 
-    def _report(
-        self, named: NamedModel, run_signature: str, scores: tuple[ScoreRecord, ...], ledger: Ledger
-    ) -> Report:
+    def _report(self, named: NamedModel, scores: tuple[ScoreRecord, ...], ledger: Ledger) -> Report:
         return Report(
             v2abench=__version__,
+            seed=self.settings.seed,
             model=ModelRecord(spec=named.spec, **asdict(named.info)),
             dataset=DatasetRecord(
                 name=self.dataset.name,
@@ -132,14 +142,15 @@ class Evaluation:
                 fingerprint=self.protocol.fingerprint,
                 seconds=self.protocol.window.seconds,
             ),
-            signature=run_signature,
+            signature=self.signature,
             coverage=ledger.coverage(),
             scores=scores,
             ledger=ledger.entries(),
             extra_files=tuple(getattr(named.model, "extra_files", ())),
         )
 
-    def _extract(self, sides: Mapping[Stream, Side], stage: str) -> None:
+    def _extract(self, sides: Mapping[Stream, Side], stage: str) -> dict[str, str]:
+        """Read what is not stored yet; return the networks that cannot be used, with the reason."""
         wanted: dict[Network, list[Content]] = {}
         for stream, side in sides.items():
             contents = {clip_id: item for clip_id, item in side.items() if isinstance(item, Content)}
@@ -148,11 +159,13 @@ class Evaluation:
                 network = self.plan.networks[name]
                 if is_media(network):
                     wanted.setdefault(network, []).extend(item for c, item in contents.items() if c in ids)
-        usable = {network: items for network, items in wanted.items() if self._available(network, items)}
+        reasons = {network.name: self._reason_against(network, items) for network, items in wanted.items()}
+        usable = {network: items for network, items in wanted.items() if reasons[network.name] is None}
         self.extractor.extract(usable, f"read {stage}")
+        return {name: reason for name, reason in reasons.items() if reason is not None}
 
-    def _available(self, network: Network, contents: Sequence[Content]) -> bool:
-        """Say whether the weights are at hand, or not needed because all is stored."""
+    def _reason_against(self, network: Network, contents: Sequence[Content]) -> str | None:
+        """Why a network cannot be used: its weights are needed and cannot be had."""
         keys = [self.extractor.key(content.hash) for content in contents]
         if network.weights and self.extractor.store(network).missing(keys):
             try:
@@ -161,6 +174,5 @@ class Evaluation:
                         require(name, offline=self.settings.offline)
                         advance(1)
             except WeightsUnavailableError as error:
-                self.unavailable[network.name] = str(error)
-                return False
-        return True
+                return str(error)
+        return None

@@ -1,52 +1,58 @@
 """Asking a model for the audio of every clip, resumably."""
 
+import hashlib
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from v2abench import __version__
 from v2abench.contracts import Generated, Request
-from v2abench.errors import ClipFault
+from v2abench.errors import ClipFault, V2ABenchError
 from v2abench.files import write_text
 from v2abench.media.writing import write_audio
 from v2abench.models import NamedModel
 from v2abench.progress import Progress
 
+CARD = "recipe.json"
+
 
 def generate(
-    named: NamedModel,
-    requests: Sequence[Request],
-    folder: Path,
-    recipe: Mapping[str, object],
-    progress: Progress,
+    named: NamedModel, requests: Sequence[Request], folder: Path, dataset: str, progress: Progress
 ) -> dict[str, Path | ClipFault]:
     """Return the file, or the fault, for every clip id.
 
-    Samples that a model makes are written to `folder` as 16-bit FLAC. Where that
-    folder already holds a clip made by the same `recipe`, the model is not asked again;
-    what another recipe made is removed.
+    Samples that a model makes are written to `folder` as 16-bit FLAC, with a card that
+    says what they depend on: the model, the requests and the `dataset` fingerprint. Where
+    the card is the same, the model is not asked again for what is there; files of another
+    card give way once the model makes new ones. Raises `V2ABenchError` where `folder`
+    holds files that are not ours.
     """
-    _keep_only(folder, recipe)
+    recipe = _recipe(named, requests, dataset)
+    kept = _is_card(folder, recipe)
     found: dict[str, Path | ClipFault] = {
-        request.clip.id: path for request in requests if (path := _file(folder, request.clip.id)).is_file()
+        request.clip.id: _file(folder, request.clip.id)
+        for request in requests
+        if kept and _file(folder, request.clip.id).is_file()
     }
     wanted = [request for request in requests if request.clip.id not in found]
     with progress(f"generate {named.info.name}", len(wanted)) as advance:
         for answer in named.model.generate(wanted):
-            found[answer.clip_id] = _settle(answer, folder, recipe)
+            if answer.audio is not None and not kept:
+                _make_room(folder)
+                write_text(folder / CARD, recipe)
+                kept = True
+            found[answer.clip_id] = _settle(answer, folder)
             advance(1)
     fault = ClipFault("missing", f"{named.info.name} gave no answer for this clip")
     return {request.clip.id: found.get(request.clip.id, fault) for request in requests}
 
 
-def _settle(answer: Generated, folder: Path, recipe: Mapping[str, object]) -> Path | ClipFault:
+def _settle(answer: Generated, folder: Path) -> Path | ClipFault:
     if answer.audio is None:
         return (
             answer.path or answer.fault or ClipFault("missing", "the model gave neither sound nor a reason")
         )
     path = _file(folder, answer.clip_id)
-    if not (folder / "recipe.json").exists():
-        write_text(folder / "recipe.json", _text(recipe))
     try:
         write_audio(path, answer.audio)
     except ClipFault as fault:
@@ -54,15 +60,33 @@ def _settle(answer: Generated, folder: Path, recipe: Mapping[str, object]) -> Pa
     return path
 
 
+def _recipe(named: NamedModel, requests: Sequence[Request], dataset: str) -> str:
+    asked = [(r.clip.id, r.seconds, r.seed, r.clip.prompt) for r in requests]
+    card: Mapping[str, object] = {
+        "model": named.spec,
+        "dataset": dataset,
+        "requests": hashlib.sha256(json.dumps(asked).encode()).hexdigest(),
+        "v2abench": __version__,
+    }
+    return json.dumps(card, indent=2, sort_keys=True) + "\n"
+
+
 def _file(folder: Path, clip_id: str) -> Path:
     return folder / f"{clip_id}.flac"
 
 
-def _text(recipe: Mapping[str, object]) -> str:
-    return json.dumps(recipe, indent=2, sort_keys=True) + "\n"
+def _is_card(folder: Path, recipe: str) -> bool:
+    card = folder / CARD
+    return card.is_file() and card.read_text(encoding="utf-8") == recipe
 
 
-def _keep_only(folder: Path, recipe: Mapping[str, object]) -> None:
-    card = folder / "recipe.json"
-    if folder.exists() and not (card.is_file() and card.read_text(encoding="utf-8") == _text(recipe)):
-        shutil.rmtree(folder)
+def _make_room(folder: Path) -> None:
+    """Remove what an earlier recipe made here, and nothing else."""
+    present = list(folder.iterdir()) if folder.is_dir() else []
+    if present and not (folder / CARD).is_file():
+        raise V2ABenchError(
+            f"{folder} holds files that v2abench did not make; move them, or choose another --output"
+        )
+    for path in present:
+        if path.suffix == ".flac" or path.name == CARD:
+            path.unlink()

@@ -2,7 +2,6 @@
 
 from v2abench.contracts import Stream
 from v2abench.errors import ClipFault
-from v2abench.features.extraction import FACTS
 from v2abench.features.plan import Plan, is_media
 from v2abench.features.streams import StreamFeatures
 from v2abench.protocols.schema import Window
@@ -20,7 +19,7 @@ def judge(ledger: Ledger, streams: StreamFeatures, plan: Plan, window: Window) -
     for stream, wanted in plan.media.items():
         for name, ids in wanted.items():
             network = plan.networks[name]
-            records = streams.records(stream, network) if is_media(network) else {}
+            records = streams.remarks(stream, network) if is_media(network) else {}
             for clip_id in sorted(ids & records.keys()):
                 _notes(ledger, clip_id, f"{stream} {name}", records[clip_id].notes, records[clip_id].fault)
 
@@ -31,7 +30,7 @@ def _judge_stream(
     content = streams.sides[stream].get(clip_id)
     if content is None:
         return
-    record = None if isinstance(content, ClipFault) else streams.records(stream, FACTS)[clip_id]
+    record = None if isinstance(content, ClipFault) else streams.facts(stream)[clip_id]
     fault = content if isinstance(content, ClipFault) else record.fault if record else None
     if stream != "video" and fault is None and record is not None:
         fault = _sound_fault(record.notes)

@@ -1,11 +1,14 @@
 """How every clip ended: ok, degraded or failed, with reasons."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from v2abench.errors import ClipFault
 from v2abench.runs.report import Coverage, LedgerEntry, Reason, Status
+
+REMARKS = frozenset({"short", "silent", "adjusted"})
+"""Codes of reasons that degrade a clip and yet keep it from no metric."""
 
 
 @dataclass
@@ -50,18 +53,31 @@ class Ledger:
         )
 
     def missing(
-        self, expected: Iterable[str], used: Iterable[str], undefined: Mapping[str, str]
+        self,
+        expected: Iterable[str],
+        used: Iterable[str],
+        needed: Collection[str],
+        undefined: Mapping[str, str],
     ) -> tuple[Reason, ...]:
-        """Return why each of the `expected` clips that is not among the `used` ones is not."""
-        used = set(used)
-        return tuple(self._why(clip_id, undefined) for clip_id in expected if clip_id not in used)
+        """Return why each of the `expected` clips that is not among the `used` ones is not.
 
-    def _why(self, clip_id: str, undefined: Mapping[str, str]) -> Reason:
+        `needed` are the streams, and the networks on them, that the metric stands on, as
+        reasons name them (`reference`, `reference aisfx`).
+        """
+        used = set(used)
+        return tuple(self._why(clip, needed, undefined) for clip in expected if clip not in used)
+
+    def _why(self, clip_id: str, needed: Collection[str], undefined: Mapping[str, str]) -> Reason:
         if clip_id in undefined:
             return Reason(about=clip_id, code="undefined", detail=undefined[clip_id])
-        known = self._failures.get(clip_id) or self._degradations.get(clip_id)
-        detail = f"{known[0].about}: {known[0].detail}" if known else "a feature it needs is missing"
-        return Reason(about=clip_id, code=known[0].code if known else "undefined", detail=detail)
+        barring = [
+            *self._failures.get(clip_id, ()),
+            *(r for r in self._degradations.get(clip_id, ()) if r.about in needed and r.code not in REMARKS),
+        ]
+        if barring:
+            why = barring[0]
+            return Reason(about=clip_id, code=why.code, detail=f"{why.about}: {why.detail}")
+        return Reason(about=clip_id, code="missing", detail="the clip has not all that the metric needs")
 
     def _entry(self, clip_id: str) -> LedgerEntry:
         failures = tuple(self._failures.get(clip_id, ()))

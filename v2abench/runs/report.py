@@ -112,10 +112,11 @@ class ProtocolRecord(_Record):
 
 
 class Report(_Record):
-    """Everything that a run says."""
+    """Everything that a run says. `seed` is that of generation and of the bootstrap."""
 
     schema_version: int = SCHEMA
     v2abench: str
+    seed: int
     model: ModelRecord
     dataset: DatasetRecord
     protocol: ProtocolRecord

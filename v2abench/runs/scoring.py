@@ -7,11 +7,10 @@ from v2abench import signature
 from v2abench.clips import Dataset
 from v2abench.contracts import Array, Bootstrap, Metric, Score, Stream
 from v2abench.errors import UnavailableError
-from v2abench.features.plan import Plan, clips_of, is_media
-from v2abench.features.store import Record
-from v2abench.features.streams import StreamFeatures, feature_map
+from v2abench.features.plan import Plan, clips_of, is_media, is_pair
+from v2abench.features.streams import StreamFeatures
 from v2abench.runs.ledger import Ledger
-from v2abench.runs.report import IntervalRecord, ScoreRecord
+from v2abench.runs.report import IntervalRecord, Reason, ScoreRecord
 
 
 @dataclass
@@ -33,9 +32,7 @@ class Scorer:
         score = self._score(metric, expected)
         if score.per_clip is not None:
             self.per_clip[metric.name] = dict(sorted(score.per_clip.items()))
-        missing = (
-            self.ledger.missing(expected, score.clips, score.undefined) if score.value is not None else ()
-        )
+        missing = self._missing(metric, expected, score) if score.value is not None else ()
         return ScoreRecord(
             name=metric.name,
             value=score.value,
@@ -54,6 +51,26 @@ class Scorer:
             ),
         )
 
+    def _missing(self, metric: Metric, expected: Sequence[str], score: Score) -> tuple[Reason, ...]:
+        needed = self._needed(metric.needs)
+        undefined = dict(score.undefined)
+        if "reference" in needed:
+            bare = [clip.id for clip in self.dataset.clips if clip.reference is None]
+            undefined |= dict.fromkeys(bare, "the clip has no reference sound")
+        return self.ledger.missing(expected, score.clips, needed, undefined)
+
+    def _needed(self, needs: Mapping[Stream, tuple[str, ...]]) -> set[str]:
+        """The streams and networks that stand behind `needs`, as the ledger's reasons name them."""
+        found: set[str] = set()
+        for stream, names in needs.items():
+            for name in names:
+                network, _ = self.plan.feature(name)
+                if is_pair(network):
+                    found |= {network.name} | self._needed(network.needs)
+                else:
+                    found |= {stream, f"{stream} {network.name}"}
+        return found
+
     def _score(self, metric: Metric, expected: Sequence[str]) -> Score:
         if not expected:
             return Score(None, (), warnings=(f"no clip of this dataset is marked as {metric.subset}",))
@@ -70,17 +87,19 @@ class Scorer:
         network, feature = self.plan.feature(name)
         if network.name in self.unavailable:
             raise UnavailableError(self.unavailable[network.name])
-        records = self.streams.records(stream, network) if is_media(network) else self._pairs(network.name)
-        values = feature_map(records, feature)
+        if is_media(network):
+            values = self.streams.features(stream, network, feature)
+        else:
+            values = self._pair_feature(network.name, feature)
         return {
             clip_id: values[clip_id]
             for clip_id in sorted(values.keys() & expected)
             if stream != "generated" or not self.ledger.failed(clip_id)
         }
 
-    def _pairs(self, name: str) -> Mapping[str, Record]:
+    def _pair_feature(self, name: str, feature: str) -> dict[str, Array]:
         records = self.streams.compute_pairs(self.plan, name)
         for clip_id, record in records.items():
             if record.fault and not self.ledger.failed(clip_id):
                 self.ledger.degrade(clip_id, name, record.fault.code, record.fault.detail)
-        return records
+        return {clip_id: r.features[feature] for clip_id, r in records.items() if feature in r.features}
