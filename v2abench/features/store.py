@@ -66,8 +66,9 @@ class Store:
             stored = pa.dataset.dataset([str(part) for part in parts], format="parquet")
             table = stored.to_table(columns, filter=pa.dataset.field("key").isin(sorted(wanted)))
         except (pa.ArrowException, OSError) as error:
+            cause = str(error).splitlines()[0]
             raise V2ABenchError(
-                f"the cache is damaged in {self.path}: {str(error).splitlines()[0]}; run `v2abench cache gc`, then this again"
+                f"the cache is damaged in {self.path}: {cause}; run `v2abench cache gc`, then this again"
             ) from error
         found: dict[str, Record] = {}
         for record in _records(table.combine_chunks(), chosen):

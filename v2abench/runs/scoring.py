@@ -7,7 +7,7 @@ from v2abench import signature
 from v2abench.clips import Dataset
 from v2abench.contracts import Array, Bootstrap, Metric, Score, Stream
 from v2abench.errors import UnavailableError
-from v2abench.features.plan import Plan, clips_of, is_media, is_pair
+from v2abench.features.plan import AnyNetwork, Plan, clips_of, is_media, is_pair
 from v2abench.features.streams import StreamFeatures
 from v2abench.runs.ledger import Ledger
 from v2abench.runs.report import IntervalRecord, Reason, ScoreRecord
@@ -85,8 +85,9 @@ class Scorer:
 
     def _feature(self, stream: Stream, name: str, expected: set[str]) -> dict[str, Array]:
         network, feature = self.plan.feature(name)
-        if network.name in self.unavailable:
-            raise UnavailableError(self.unavailable[network.name])
+        for behind in self._networks_behind(network):
+            if behind in self.unavailable:
+                raise UnavailableError(self.unavailable[behind])
         if is_media(network):
             values = self.streams.features(stream, network, feature)
         else:
@@ -96,6 +97,10 @@ class Scorer:
             for clip_id in sorted(values.keys() & expected)
             if stream != "generated" or not self.ledger.failed(clip_id)
         }
+
+    def _networks_behind(self, network: AnyNetwork) -> list[str]:
+        needed = network.needs.values() if is_pair(network) else ()
+        return [network.name, *(self.plan.feature(name)[0].name for names in needed for name in names)]
 
     def _pair_feature(self, name: str, feature: str) -> dict[str, Array]:
         records = self.streams.compute_pairs(self.plan, name)
