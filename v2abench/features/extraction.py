@@ -23,7 +23,7 @@ from v2abench.media.resampling import RESAMPLER
 from v2abench.networks.facts import Facts
 from v2abench.progress import Progress, silent
 from v2abench.protocols.schema import Window
-from v2abench.weights.registry import lookup
+from v2abench.weights.registry import identity
 
 FACTS = Facts()
 
@@ -170,7 +170,7 @@ def description(network: Network | PairNetwork) -> dict[str, object]:
         "network": network.name,
         "version": network.version,
         "parameters": dict(network.parameters),
-        "weights": {name: lookup(name).sha256 for name in weights},
+        "weights": {name: identity(name) for name in weights},
         "resampler": RESAMPLER,
         "store": 1,
     }

