@@ -41,7 +41,7 @@ OFFSETS: Floats = np.linspace(-2, 2, 21).astype(np.float32).astype(np.float64)
 
 def chosen_offsets(logits: Floats) -> Floats:
     """The offset of the greatest logit, in seconds: (..., 21) to (...)."""
-    return OFFSETS[np.argmax(logits, axis=-1)]
+    return np.asarray(OFFSETS[np.argmax(logits, axis=-1)])
 
 
 def expected_offsets(logits: Floats) -> Floats:
