@@ -136,6 +136,6 @@ def one_sided(generated: Samples, reference: Samples) -> tuple[str, ...]:
     if first == second or not first & second:
         return ()
     return (
-        f"{len(first)} generated clips against {len(second)} references, {len(first ^ second)} clips are on "
-        "one side only",
+        f"{len(first)} generated clips against {len(second)} references, "
+        f"{len(first ^ second)} on one side only",
     )

@@ -34,7 +34,7 @@ class Options:
     another protocol in the same folder is replaced only with `overwrite`.
     """
 
-    output: Path = Path("runs")
+    output: Path | str = "runs"
     device: str = "auto"
     workers: int = 0
     batch_size: int = 16

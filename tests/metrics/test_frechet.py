@@ -184,7 +184,7 @@ def test_warns_of_few_samples() -> None:
 
 def test_warns_where_the_sides_stand_on_other_clips() -> None:
     score = FD.compute(as_features("e", generated=normal(25, 10), reference=normal(30, 10)), None)
-    told = "25 generated clips against 30 references, 5 clips are on one side only"
+    told = "25 generated clips against 30 references, 5 on one side only"
     assert score.warnings == (told,)
 
 

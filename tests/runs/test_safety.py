@@ -111,7 +111,7 @@ def test_missing_clips_have_the_reason_that_bars_them(
         "c": ("undefined", "the clip has no reference sound"),
         "d": ("missing", "reference: gone.mp4 does not exist"),
     }
-    assert any("2 clips are on one side only" in warning for warning in report.score("FD_levels").warnings)
+    assert any("2 on one side only" in warning for warning in report.score("FD_levels").warnings)
 
 
 def test_what_is_unavailable_does_not_depend_on_the_models_before(
