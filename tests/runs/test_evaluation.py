@@ -197,24 +197,33 @@ def command(videos: Path, model: str, protocol_file: Path, output: Path, *more: 
     return [*run, "--protocol", str(protocol_file), "--output", str(output), "--workers", "0", *more]
 
 
+@pytest.mark.parametrize(("model", "sign"), [("folder", "part-*.parquet"), ("noise", "*.flac")])
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
-    videos: Path, generated: Path, protocol_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    videos: Path,
+    generated: Path,
+    protocol_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    model: str,
+    sign: str,
 ) -> None:
-    monkeypatch.setenv("V2ABENCH_HOME", str(tmp_path / "killed"))
-    line = command(videos, f"folder:{generated}", protocol_file, tmp_path / "a", "--batch-size", "1")
+    """Killed while features are extracted, or while the model makes its sounds."""
+    spec = f"folder:{generated}" if model == "folder" else model
+    monkeypatch.setenv("V2ABENCH_HOME", str(tmp_path / "a" / "home"))
+    line = command(videos, spec, protocol_file, tmp_path / "a", "--batch-size", "1")
     process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
-    while not list((tmp_path / "killed").rglob("part-*.parquet")) and time.monotonic() < deadline:
+    while not list((tmp_path / "a").rglob(sign)) and time.monotonic() < deadline:
         time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    parts = len(list((tmp_path / "killed").rglob("part-*.parquet")))
-    assert parts > 0
+    before = len(list((tmp_path / "a").rglob(sign)))
+    assert before > 0
     assert not list((tmp_path / "a").rglob("report.json"))
     subprocess.run(line, check=True, capture_output=True)
-    assert len(list((tmp_path / "killed").rglob("part-*.parquet"))) > parts
-    monkeypatch.setenv("V2ABENCH_HOME", str(tmp_path / "whole"))
-    line = command(videos, f"folder:{generated}", protocol_file, tmp_path / "b", "--batch-size", "1")
+    assert len(list((tmp_path / "a").rglob(sign))) > before
+    monkeypatch.setenv("V2ABENCH_HOME", str(tmp_path / "b" / "home"))
+    line = command(videos, spec, protocol_file, tmp_path / "b", "--batch-size", "1")
     subprocess.run(line, check=True, capture_output=True)
     (first,), (second,) = ([path.read_bytes() for path in (tmp_path / x).rglob("report.json")] for x in "ab")
     assert first == second
