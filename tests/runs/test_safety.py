@@ -231,22 +231,18 @@ def test_options_that_mean_nothing_are_refused(
 
 
 def test_ctrl_c_says_that_the_work_goes_on(videos: Path, protocol_file: Path, tmp_path: Path) -> None:
-    line = [
-        sys.executable,
-        "-m",
-        "v2abench",
-        "eval",
-        "--model",
-        "ground-truth",
-        "--dataset",
-        f"folder:{videos}",
-    ]
+    """Interrupted at the first of a thousand sounds that are to be made."""
+    manifest = tmp_path / "m.tsv"
+    rows = "".join(f"{number}\t{videos / 'c.mp4'}\n" for number in range(1000))
+    manifest.write_text("id\tvideo\n" + rows)
+    line = [sys.executable, "-m", "v2abench", "eval", "--model", "noise", "--dataset", str(manifest)]
     line += ["--protocol", str(protocol_file), "--output", str(tmp_path / "runs"), "--workers", "0"]
     process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
-    while not (tmp_path / "runs").exists() and time.monotonic() < deadline:
+    while not list((tmp_path / "runs").rglob("*.flac")) and time.monotonic() < deadline:
         time.sleep(0.001)
     process.send_signal(signal.SIGINT)
     _, messages = process.communicate(timeout=60)
     assert process.returncode == 130, messages
     assert "interrupted; the same command goes on where this one stopped" in messages
+    assert len(list((tmp_path / "runs").rglob("*.flac"))) < 1000
