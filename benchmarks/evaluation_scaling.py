@@ -25,7 +25,15 @@ from v2abench.media.audio import Audio
 from v2abench.media.writing import write_video
 
 EVALUATE = "from v2abench.cli import main; main()"
-IMPORTS = "import v2abench.api, v2abench.cli.display, v2abench.networks.aisfx, v2abench.networks.motion"
+START_UP = """
+import v2abench.api, v2abench.cli.display
+from v2abench.protocols.schema import load_protocol
+protocol = load_protocol("light")
+protocol.build_metrics()
+for name in ("aisfx", "onsets", "motion", "levels", "speech", "pesq"):
+    protocol.build_network(name)
+"""
+"""What any evaluation imports and builds before it looks at a clip."""
 
 
 def make_clips(folder: Path, count: int) -> Path:
@@ -74,7 +82,7 @@ def main() -> None:
         peaks = {count: evaluate(sets[count], folder / f"home{count}")[1] for count in (few, many)}
         first = evaluate(sets[again], folder / "home")[0]
         second = evaluate(sets[again], folder / "home")[0]
-        start = run(IMPORTS, folder / "home")[0]
+        start = run(START_UP, folder / "home")[0]
     print(f"peak memory: {few} clips {peaks[few]:.0f} MB, {many} clips {peaks[many]:.0f} MB, ", end="")
     print(f"ratio {peaks[many] / peaks[few]:.3f}")
     print(f"{again} clips: first evaluation {first:.1f} s, second {second:.1f} s, ratio {first / second:.1f}")
