@@ -7,7 +7,7 @@ of another clip; `noise` white noise at -20 dBFS; `silence` digital zero.
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from v2abench.contracts import Generated, ModelInfo, Request
 from v2abench.errors import ClipFault, V2ABenchError
 from v2abench.media.audio import Audio
 from v2abench.media.reading import AudioWindow, read_media
+from v2abench.models import ModelContext
 
 NOISE_LEVEL = 0.1
 SAMPLE_RATE = 16000
@@ -30,6 +31,7 @@ class Control:
 
     info: ModelInfo
     answer: Answer
+    recipe: Mapping[str, object] = field(default_factory=dict)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Generated]:
         """Yield one answer a request; a fault where the clip has no usable reference."""
@@ -43,17 +45,17 @@ class Control:
                 yield Generated(request.clip.id, path=path, audio=audio)
 
 
-def open_ground_truth(argument: str, dataset: Dataset) -> Control:  # noqa: ARG001 (the opener's signature)
+def open_ground_truth(argument: str, context: ModelContext) -> Control:  # noqa: ARG001 (the opener's signature)
     """The clip's own reference."""
     return _control("ground-truth", argument, lambda request: _reference(request.clip))
 
 
-def open_silence(argument: str, dataset: Dataset) -> Control:  # noqa: ARG001
+def open_silence(argument: str, context: ModelContext) -> Control:  # noqa: ARG001
     """Digital zero of the clip's length, 16 kHz mono."""
     return _control("silence", argument, lambda r: Audio(np.zeros(_shape(r), np.float32), SAMPLE_RATE))
 
 
-def open_noise(argument: str, dataset: Dataset) -> Control:  # noqa: ARG001
+def open_noise(argument: str, context: ModelContext) -> Control:  # noqa: ARG001
     """White Gaussian noise at -20 dBFS of the clip's length, 16 kHz mono, by the clip's seed."""
 
     def answer(request: Request) -> Audio:
@@ -63,13 +65,13 @@ def open_noise(argument: str, dataset: Dataset) -> Control:  # noqa: ARG001
     return _control("noise", argument, answer)
 
 
-def open_shuffled(argument: str, dataset: Dataset) -> Control:
+def open_shuffled(argument: str, context: ModelContext) -> Control:
     """The reference of another clip: of the dataset's distractors, else of the next clip in a fixed order."""
-    donors = _donors(dataset)
+    donors = _donors(context.dataset)
     return _control("shuffled", argument, lambda request: _reference(donors[request.clip.id]))
 
 
-def open_shifted(argument: str, dataset: Dataset) -> Control:  # noqa: ARG001
+def open_shifted(argument: str, context: ModelContext) -> Control:  # noqa: ARG001
     """The reference, `argument` seconds late."""
     try:
         seconds = float(argument)

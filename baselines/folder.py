@@ -1,13 +1,13 @@
 """`folder:DIR`: a model as the files it made, one a clip, named like the clip."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from v2abench.clips import Dataset
 from v2abench.contracts import Generated, ModelInfo, Request
 from v2abench.datasets.folder import AUDIO_SUFFIXES, VIDEO_SUFFIXES, media_by_stem
 from v2abench.errors import ClipFault, V2ABenchError
+from v2abench.models import ModelContext
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class FolderModel:
     folder: Path
     files: dict[str, Path]
     extra_files: tuple[str, ...]
+    recipe: Mapping[str, object] = field(default_factory=dict)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Generated]:
         """Yield each clip's file, or the fault that it is missing."""
@@ -29,12 +30,12 @@ class FolderModel:
             yield Generated(request.clip.id, path=path, fault=fault)
 
 
-def open_folder_model(argument: str, dataset: Dataset) -> FolderModel:
+def open_folder_model(argument: str, context: ModelContext) -> FolderModel:
     """Open the folder `argument`; files that belong to no clip are listed as extra.
 
     Raises `V2ABenchError` where the folder holds nothing for this dataset.
     """
-    folder = Path(argument)
+    folder, dataset = Path(argument), context.dataset
     files = media_by_stem(folder, AUDIO_SUFFIXES + VIDEO_SUFFIXES, f"--model folder:{argument}")
     ids = {clip.id for clip in dataset.clips}
     if not ids & files.keys():

@@ -1,55 +1,17 @@
-"""Deterministic signals and weights for parity tests.
+"""Deterministic signals for parity tests, beside the package's deterministic weights.
 
 The goldens were made with exactly these: the values depend only on names,
 shapes and seeds, so no checkpoint and no recording is needed to reproduce them.
 """
 
 import math
-import re
-import zlib
-from collections.abc import Iterable
-from typing import Any, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
-_SCALE = re.compile(r"(norm|bn|ln)\w*\.weight$|\.running_var$|\.weight_g$|\.gamma$|layer_scale")
+from v2abench.weights.deterministic import fill_, values
 
-ModuleT = TypeVar("ModuleT", bound=nn.Module)
-
-
-def values(name: str, shape: tuple[int, ...], seed: int = 0) -> torch.Tensor:
-    """Return the float32 values of the state-dict entry `name` with `shape`.
-
-    For n standard normal from PCG64 seeded with crc32(name) and `seed`: scale-like
-    entries (norm weights, running variances, weight-norm gains) are 1 + 0.1·|n|,
-    matrices and kernels n/√fan_in, all else 0.1·n.
-    """
-    generator = np.random.Generator(np.random.PCG64([zlib.crc32(name.encode()), seed]))
-    n: NDArray[Any] = generator.standard_normal(shape, dtype=np.float32)
-    if _SCALE.search(name):
-        n = 1 + 0.1 * np.abs(n)
-    elif len(shape) >= 2:
-        n = n / math.sqrt(max(1, math.prod(shape[1:])))
-    else:
-        n = 0.1 * n
-    return torch.from_numpy(np.ascontiguousarray(n, dtype=np.float32)).reshape(shape)
-
-
-@torch.no_grad()
-def fill_(module: ModuleT, seed: int = 0, skip: Iterable[str] = ()) -> ModuleT:
-    """Overwrite the floating-point state of `module` in place with `values`.
-
-    Names that match a regular expression in `skip` (fixed filter banks, windows)
-    keep what they hold.
-    """
-    patterns = [re.compile(pattern) for pattern in skip]
-    for name, tensor in module.state_dict().items():
-        if tensor.is_floating_point() and not any(pattern.search(name) for pattern in patterns):
-            tensor.copy_(values(name, tuple(tensor.shape), seed).to(tensor.dtype))
-    return module
+__all__ = ["fill_", "frames", "values", "wave"]
 
 
 def wave(seconds: float, rate: int, seed: int = 0) -> NDArray[np.float32]:

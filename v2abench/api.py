@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -16,12 +16,13 @@ from v2abench.errors import V2ABenchError
 from v2abench.features.extraction import Extractor
 from v2abench.files import write_error
 from v2abench.home import home
-from v2abench.models import NamedModel, open_model
+from v2abench.models import GenerationOptions, ModelContext, NamedModel, open_model
 from v2abench.progress import Advance, Progress, silent
 from v2abench.protocols.schema import MetricEntry, Protocol, load_protocol
 from v2abench.runs.evaluation import Evaluation, Run, Settings
 from v2abench.runs.report import read_report
 from v2abench.runs.writing import run_folder, write_run
+from v2abench.weights.deterministic import Mode, weights_mode
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,9 @@ class Options:
     `device` is `auto`, `cpu`, `cuda`, `cuda:1`, `mps`. With `workers` above 0, files are
     decoded in that many processes: a script then needs `if __name__ == "__main__":`.
     `bootstrap` is the number of resamples for intervals, 0 for none. A run of other data or
-    another protocol in the same folder is replaced only with `overwrite`.
+    another protocol in the same folder is replaced only with `overwrite`. `weights` may be
+    `deterministic`, to try everything out without a checkpoint: the signature says so, and
+    the numbers mean nothing.
     """
 
     output: Path | str = "runs"
@@ -44,6 +47,8 @@ class Options:
     strict: bool = False
     overwrite: bool = False
     offline: bool = False
+    weights: Mode = "official"
+    generation: GenerationOptions = field(default_factory=GenerationOptions)
     progress: Progress = silent
 
 
@@ -68,14 +73,30 @@ def evaluate_models(
 ) -> list[Run]:
     """Evaluate several models; references and videos are read once for all of them."""
     options = options or Options()
+    with weights_mode(options.weights):
+        return _evaluate_models(models, dataset, protocol, options)
+
+
+def _evaluate_models(
+    models: Sequence[str], dataset: str | Dataset, protocol: str | Protocol, options: Options
+) -> list[Run]:
     clock = _Clock(options.progress)
     opened = dataset
     if isinstance(opened, str):
         opened = open_dataset(opened, DatasetOptions(progress=clock.progress))
     chosen = load_protocol(protocol) if isinstance(protocol, str) else protocol
-    named = [open_model(spec, opened) for spec in models]
+    extractor = _extractor(chosen, options, clock.progress)
+    context = ModelContext(
+        opened,
+        device=extractor.device,
+        extractor=extractor,
+        offline=options.offline,
+        progress=clock.progress,
+        options=options.generation,
+    )
+    named = [open_model(spec, context) for spec in models]
     folders = _folders(named, opened, chosen, Path(options.output))
-    evaluation = _evaluation(opened, chosen, options, clock.progress)
+    evaluation = _evaluation(opened, chosen, extractor, options)
     for folder in folders:
         _claim(folder, evaluation.signature, options.overwrite)
     runs = []
@@ -113,8 +134,8 @@ def _claim(folder: Path, signature: str, overwrite: bool) -> None:
         )
 
 
-def _evaluation(dataset: Dataset, protocol: Protocol, options: Options, progress: Progress) -> Evaluation:
-    extractor = Extractor(
+def _extractor(protocol: Protocol, options: Options, progress: Progress) -> Extractor:
+    return Extractor(
         home() / "features",
         protocol.window,
         device=pick_device(options.device),
@@ -122,11 +143,14 @@ def _evaluation(dataset: Dataset, protocol: Protocol, options: Options, progress
         batch_size=options.batch_size,
         progress=progress,
     )
+
+
+def _evaluation(dataset: Dataset, protocol: Protocol, extractor: Extractor, options: Options) -> Evaluation:
     metrics = protocol.build_metrics()
     if options.fd_infinity:
         metrics += _fd_infinity(protocol).build_metrics()
     bootstrap = Bootstrap(options.bootstrap, seed=options.seed) if options.bootstrap else None
-    settings = Settings(options.seed, bootstrap, options.offline, progress)
+    settings = Settings(options.seed, bootstrap, options.offline, extractor.progress)
     return Evaluation(dataset, protocol, metrics, extractor, settings)
 
 

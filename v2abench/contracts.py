@@ -213,6 +213,10 @@ class Model(Protocol):
 
     @property
     def info(self) -> ModelInfo: ...
+    @property
+    def recipe(self) -> Mapping[str, object]:
+        """What its sounds depend on beside the request: weights, sampling, precision. Plain scalars."""
+        ...
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Generated]:
         """Yield one answer a request, in order; a draw depends on `Request.seed` only."""

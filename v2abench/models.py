@@ -1,19 +1,56 @@
 """From what a user wrote after `--model` to a `Model`, and the seed of each clip."""
 
+from __future__ import annotations
+
 import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
 
 from v2abench import registry
 from v2abench.clips import Dataset
 from v2abench.contracts import Model, ModelInfo
 from v2abench.errors import V2ABenchError
+from v2abench.progress import Progress, silent
 
-ModelOpener = Callable[[str, Dataset], Model]
-"""A registered model: the part of the spec behind the colon, and the dataset."""
+if TYPE_CHECKING:
+    from v2abench.features.extraction import Extractor
 
 _LABEL = re.compile(r"^(?P<label>[^=:]+)=(?P<spec>.+)$")
+
+
+@dataclass(frozen=True)
+class GenerationOptions:
+    """What a user chose of generation; None leaves the model's own default."""
+
+    steps: int | None = None
+    guidance_scale: float | None = None
+    method: Literal["euler", "heun"] | None = None
+    negative_prompt: str | None = None
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    compile: bool = False
+    batch_size: int = 4
+
+
+@dataclass(frozen=True)
+class ModelContext:
+    """With what a model is opened, beside its own argument.
+
+    `extractor` reads media and keeps features of clips (conditions) in the store; it is
+    None where no sound is generated (`v2abench check`).
+    """
+
+    dataset: Dataset
+    device: str = "cpu"
+    extractor: Extractor | None = None
+    offline: bool = False
+    progress: Progress = silent
+    options: GenerationOptions = field(default_factory=GenerationOptions)
+
+
+ModelOpener = Callable[[str, ModelContext], Model]
+"""A registered model: the part of the spec behind the colon, and the context."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +62,7 @@ class NamedModel:
     spec: str
 
 
-def open_model(spec: str, dataset: Dataset) -> NamedModel:
+def open_model(spec: str, context: ModelContext) -> NamedModel:
     """Return the model that `spec` names: `NAME`, `NAME:ARGUMENT`, or `LABEL=` before either.
 
     Raises `UnknownNameError`, or `V2ABenchError` from the model's own opener.
@@ -34,7 +71,7 @@ def open_model(spec: str, dataset: Dataset) -> NamedModel:
     label, rest = (labelled["label"], labelled["spec"]) if labelled else (None, spec)
     name, _, argument = rest.partition(":")
     opener: ModelOpener = registry.load("models", name)
-    model = opener(argument, dataset)
+    model = opener(argument, context)
     info = replace(model.info, name=label) if label else model.info
     if not info.name.strip():
         raise V2ABenchError(f"--model {spec}: the model has no name; write LABEL={rest}")

@@ -14,6 +14,7 @@ from v2abench.features.extraction import description, fingerprint
 from v2abench.features.plan import AnyNetwork
 from v2abench.media.resampling import RESAMPLER
 from v2abench.protocols.schema import Protocol
+from v2abench.weights.deterministic import is_deterministic
 
 
 def short(protocol: Protocol, networks: Sequence[AnyNetwork], dataset: Dataset, data: str) -> str:
@@ -26,6 +27,7 @@ def short(protocol: Protocol, networks: Sequence[AnyNetwork], dataset: Dataset, 
             f"rs:{RESAMPLER}",
             f"net:{nets}",
             f"data:{dataset.name}[{len(dataset.clips)}]@{data[:8]}",
+            *(("weights:deterministic",) if is_deterministic() else ()),
             f"v:{__version__}",
         )
     )

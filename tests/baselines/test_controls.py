@@ -11,7 +11,7 @@ from v2abench.contracts import Generated, Request
 from v2abench.errors import V2ABenchError
 from v2abench.media.audio import Audio
 from v2abench.media.reading import read_audio
-from v2abench.models import clip_seed, open_model
+from v2abench.models import ModelContext, clip_seed, open_model
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def answers(
     spec: str, dataset: Dataset, clips: tuple[Clip, ...] | None = None, seed: int = 0
 ) -> dict[str, Generated]:
     requests = [Request(clip, 1.5, clip_seed(seed, clip.id)) for clip in clips or dataset.clips]
-    found = list(open_model(spec, dataset).model.generate(requests))
+    found = list(open_model(spec, ModelContext(dataset)).model.generate(requests))
     assert [answer.clip_id for answer in found] == [request.clip.id for request in requests]
     return {answer.clip_id: answer for answer in found}
 
@@ -71,7 +71,7 @@ def test_shuffled_draws_from_distractors_where_there_are_any(dataset: Dataset) -
 
 def test_shuffled_needs_company(dataset: Dataset) -> None:
     with pytest.raises(V2ABenchError, match="needs two clips"):
-        open_model("shuffled", Dataset("v", "v", dataset.clips[:1]))
+        open_model("shuffled", ModelContext(Dataset("v", "v", dataset.clips[:1])))
 
 
 @pytest.mark.parametrize("seconds", [0.5, -0.5, 0.0])
@@ -102,6 +102,6 @@ def test_a_clip_without_reference_is_a_fault_of_that_clip(dataset: Dataset, tmp_
 
 
 def test_labels_rename_and_specs_are_kept(dataset: Dataset) -> None:
-    named = open_model("later=shifted:0.25", dataset)
+    named = open_model("later=shifted:0.25", ModelContext(dataset))
     assert (named.info.name, named.spec, named.info.control) == ("later", "later=shifted:0.25", True)
-    assert open_model("shifted:0.25", dataset).info.name == "shifted:0.25"
+    assert open_model("shifted:0.25", ModelContext(dataset)).info.name == "shifted:0.25"

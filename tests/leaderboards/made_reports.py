@@ -67,6 +67,7 @@ def make_report(
         model=ModelRecord(
             name=name,
             spec=spec or f"folder:{name}",
+            recipe={},
             sample_rate=None,
             channels=None,
             parameters=None,

@@ -21,7 +21,7 @@ from v2abench.features import store
 from v2abench.features.extraction import Extractor
 from v2abench.media.audio import Audio
 from v2abench.media.writing import write_audio, write_video
-from v2abench.models import open_model
+from v2abench.models import ModelContext, open_model
 from v2abench.protocols.schema import Protocol, Window
 from v2abench.runs.report import LedgerEntry, Report
 
@@ -274,7 +274,7 @@ def test_check_finds_what_is_wrong_before_any_network_runs(
     (model / "stranger.wav").write_bytes(b"")
     opened = open_dataset(f"folder:{dataset}")
     extractor = Extractor(tmp_path / "features", Window(seconds=2.0))
-    findings = check(opened, open_model(f"folder:{model}", opened), extractor)
+    findings = check(opened, open_model(f"folder:{model}", ModelContext(opened)), extractor)
     found = {(f.clip, f.stream, f.code) for f in findings}
     assert found == {
         ("c", "generated", "short"),
@@ -290,5 +290,5 @@ def test_check_finds_what_is_wrong_before_any_network_runs(
 def test_check_tells_a_copy_of_the_reference(dataset: Path, tmp_path: Path) -> None:
     opened = open_dataset(f"folder:{dataset}")
     extractor = Extractor(tmp_path / "features", Window(seconds=2.0))
-    findings = check(opened, open_model(f"folder:{dataset}", opened), extractor)
+    findings = check(opened, open_model(f"folder:{dataset}", ModelContext(opened)), extractor)
     assert {f.code for f in findings} == {"copy"}

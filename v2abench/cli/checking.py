@@ -32,7 +32,7 @@ def check_command(
     from v2abench.datasets.opening import DatasetOptions, open_dataset
     from v2abench.features.extraction import Extractor
     from v2abench.home import home
-    from v2abench.models import open_model
+    from v2abench.models import ModelContext, open_model
     from v2abench.protocols.schema import load_protocol
 
     processes = shared.default_workers(workers)
@@ -43,7 +43,7 @@ def check_command(
         workers=processes,
         progress=show_progress,
     )
-    findings = check(opened, open_model(model, opened) if model else None, extractor)
+    findings = check(opened, open_model(model, ModelContext(opened)) if model else None, extractor)
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False, indent=2))
     elif findings:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from v2abench.contracts import Array, Forward, Prepared
 from v2abench.errors import UnknownNameError
+from v2abench.weights.deterministic import filled, is_deterministic
 from v2abench.weights.fetching import require
 
 if TYPE_CHECKING:
@@ -186,7 +187,8 @@ class AiSFX:
 
         Raises `V2ABenchError` where the weights are not to be had.
         """
-        network = load_network(require("aisfx")).to(device)
+        network = filled(AiSFXNet) if is_deterministic() else load_network(require("aisfx"))
+        network.to(device)
 
         @torch.inference_mode()
         def forward(batch: Sequence[Prepared]) -> list[Mapping[str, Array]]:

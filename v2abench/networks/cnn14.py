@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from v2abench.contracts import Array, Forward, Prepared
 from v2abench.errors import ClipFault
+from v2abench.weights.deterministic import filled, is_deterministic
 from v2abench.weights.fetching import require
 
 if TYPE_CHECKING:
@@ -165,7 +166,8 @@ class Cnn14:
 
         Raises `V2ABenchError` where the weights are not to be had.
         """
-        network = load_network(require("cnn14_16k")).to(device)
+        network = filled(Cnn14Net) if is_deterministic() else load_network(require("cnn14_16k"))
+        network.to(device)
 
         @torch.inference_mode()
         def forward(batch: Sequence[Prepared]) -> list[Mapping[str, Array]]:

@@ -36,6 +36,7 @@ from v2abench.networks.imagebind_inputs import (
     sound_views,
     video_views,
 )
+from v2abench.weights.deterministic import filled, is_deterministic
 from v2abench.weights.fetching import require
 
 if TYPE_CHECKING:
@@ -211,6 +212,12 @@ def load_tower(make: Callable[[TowerSize], Tower], size: TowerSize, checkpoint: 
     return tower.eval().requires_grad_(False)
 
 
+def _tower(make: Callable[[TowerSize], Tower], size: TowerSize) -> Tower:
+    if is_deterministic():
+        return filled(lambda: make(size))
+    return load_tower(make, size, require("imagebind"))
+
+
 @dataclass(frozen=True)
 class ImageBindVideo:
     """The `imagebind_video` network: `embedding` (1024,) float32.
@@ -244,7 +251,7 @@ class ImageBindVideo:
 
         Raises `V2ABenchError` where the weights are not to be had.
         """
-        tower = load_tower(vision_tower, VISION, require("imagebind")).to(device)
+        tower = _tower(vision_tower, VISION).to(device)
         return _mean_over_views(lambda views: tower(normalise_views(views)), device)
 
 
@@ -293,7 +300,7 @@ class ImageBindAudio:
 
         Raises `V2ABenchError` where the weights are not to be had.
         """
-        return _mean_over_views(load_tower(audio_tower, AUDIO, require("imagebind")).to(device), device)
+        return _mean_over_views(_tower(audio_tower, AUDIO).to(device), device)
 
 
 def _mean_over_views(embed: Callable[[Tensor], Tensor], device: str) -> Forward:

@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from v2abench.contracts import Array, Forward, Prepared
 from v2abench.errors import V2ABenchError
+from v2abench.weights.deterministic import filled, is_deterministic
 from v2abench.weights.fetching import require
 
 if TYPE_CHECKING:
@@ -181,7 +182,8 @@ class PaSST:
 
         Raises `V2ABenchError` where the weights are not to be had.
         """
-        network = load_network(require("passt")).to(device)
+        network = filled(PaSSTNet) if is_deterministic() else load_network(require("passt"))
+        network.to(device)
 
         @torch.inference_mode()
         def forward(batch: Sequence[Prepared]) -> list[Mapping[str, Array]]:

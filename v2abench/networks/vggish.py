@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from v2abench.contracts import Array, Forward, Prepared
 from v2abench.errors import ClipFault
+from v2abench.weights.deterministic import filled, is_deterministic
 from v2abench.weights.fetching import require
 
 if TYPE_CHECKING:
@@ -138,7 +139,8 @@ class VGGish:
 
         Raises `V2ABenchError` where the weights are not to be had.
         """
-        network = load_network(require("vggish")).to(device)
+        network = filled(VGGishNet) if is_deterministic() else load_network(require("vggish"))
+        network.to(device)
 
         @torch.inference_mode()
         def forward(batch: Sequence[Prepared]) -> list[Mapping[str, Array]]:

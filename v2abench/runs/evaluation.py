@@ -25,6 +25,7 @@ from v2abench.runs.judging import judge
 from v2abench.runs.ledger import Ledger
 from v2abench.runs.report import DatasetRecord, ModelRecord, ProtocolRecord, Report, ScoreRecord
 from v2abench.runs.scoring import Scorer
+from v2abench.weights.deterministic import is_deterministic
 from v2abench.weights.fetching import require
 from v2abench.weights.registry import WeightsUnavailableError
 
@@ -128,7 +129,7 @@ class Evaluation:
         return Report(
             v2abench=__version__,
             seed=self.settings.seed,
-            model=ModelRecord(spec=named.spec, **asdict(named.info)),
+            model=ModelRecord(spec=named.spec, recipe=dict(named.model.recipe), **asdict(named.info)),
             dataset=DatasetRecord(
                 name=self.dataset.name,
                 spec=self.dataset.spec,
@@ -167,7 +168,7 @@ class Evaluation:
     def _reason_against(self, network: Network, contents: Sequence[Content]) -> str | None:
         """Why a network cannot be used: its weights are needed and cannot be had."""
         keys = [self.extractor.key(content.hash) for content in contents]
-        if network.weights and self.extractor.store(network).missing(keys):
+        if network.weights and not is_deterministic() and self.extractor.store(network).missing(keys):
             try:
                 for name in network.weights:
                     require(name, offline=self.settings.offline, progress=self.settings.progress)

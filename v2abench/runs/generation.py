@@ -64,6 +64,7 @@ def _recipe(named: NamedModel, requests: Sequence[Request], dataset: str) -> str
     asked = [(r.clip.id, r.seconds, r.seed, r.clip.prompt) for r in requests]
     card: Mapping[str, object] = {
         "model": named.spec,
+        "recipe": dict(named.model.recipe),
         "dataset": dataset,
         "requests": hashlib.sha256(json.dumps(asked).encode()).hexdigest(),
         "v2abench": __version__,

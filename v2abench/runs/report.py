@@ -79,10 +79,11 @@ class ScoreRecord(_Record):
 
 
 class ModelRecord(_Record):
-    """The model of a run, as `ModelInfo` tells it, and how the user named it."""
+    """The model of a run, as `ModelInfo` tells it, how the user named it, and what its sounds depend on."""
 
     name: str
     spec: str
+    recipe: dict[str, bool | int | float | str]
     sample_rate: int | None
     channels: int | None
     parameters: int | None

@@ -14,6 +14,7 @@ from v2abench.errors import UnavailableError, UnknownNameError
 from v2abench.files import sha256
 from v2abench.home import home
 from v2abench.weights import ledger
+from v2abench.weights.deterministic import IDENTITY, is_deterministic
 
 SIZE_TOLERANCE = 0.05
 """How far a file may be from the size that is known of it: far enough for sizes that are
@@ -133,9 +134,12 @@ def identity(name: str) -> str:
     """Return what stands for the checkpoint in a fingerprint: its SHA-256, registered or else recorded.
 
     A recorded one stands even while the file is gone, as only that file will be taken
-    again; before the first file has come it is `NOT_FETCHED`.
+    again; before the first file has come it is `NOT_FETCHED`. Deterministic weights, where
+    they stand in for all checkpoints, have an identity of their own.
     """
     weights, path = lookup(name), local_path(name)
+    if is_deterministic():
+        return IDENTITY
     if weights.sha256 is not None:
         return weights.sha256
     recorded = ledger.find(path)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from v2abench.weights.deterministic import deterministic_state, is_deterministic
 from v2abench.weights.fetching import require
 
 WEIGHTS = "synchformer"
@@ -17,7 +18,10 @@ def load_weights(parts: Mapping[str, nn.Module]) -> None:
     `V2ABenchError` where the checkpoint is not to be had, `RuntimeError` where its
     entries of those names are not exactly the modules'.
     """
-    state = torch.load(require(WEIGHTS), map_location="cpu", weights_only=True, mmap=True)
     module = nn.ModuleDict(parts)
-    module.load_state_dict({name: state[name] for name in state if name.partition(".")[0] in parts})
+    if is_deterministic():
+        module.load_state_dict(deterministic_state(module.state_dict()))
+    else:
+        state = torch.load(require(WEIGHTS), map_location="cpu", weights_only=True, mmap=True)
+        module.load_state_dict({name: state[name] for name in state if name.partition(".")[0] in parts})
     module.eval().requires_grad_(False)

@@ -16,6 +16,7 @@ from v2abench.contracts import Array, Stream
 from v2abench.errors import ClipFault
 from v2abench.networks.synchformer.attention import attend
 from v2abench.networks.synchformer.checkpoint import WEIGHTS, load_weights
+from v2abench.weights.deterministic import is_deterministic
 
 SEGMENTS = 14
 """How many segments are compared at once: 4.8 s."""
@@ -101,13 +102,15 @@ def compare(video: NDArray[np.float32], audio: NDArray[np.float32]) -> NDArray[n
     `video` is (n, 14, 8, 768), `audio` (n, 14, 6, 768) float32. Raises `V2ABenchError`
     where the weights are not to be had.
     """
-    logits: NDArray[np.float32] = _comparison()(torch.from_numpy(video), torch.from_numpy(audio)).numpy()
+    logits: NDArray[np.float32] = _comparison(is_deterministic())(
+        torch.from_numpy(video), torch.from_numpy(audio)
+    ).numpy()
     return logits
 
 
 # Once a process: the hash of the checkpoint alone takes longer than a comparison.
 @cache
-def _comparison() -> Comparison:
+def _comparison(deterministic: bool) -> Comparison:  # noqa: ARG001 (the key of the cache)
     network = Comparison()
     load_weights(dict(network.named_children()))
     return network
