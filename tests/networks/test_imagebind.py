@@ -1,4 +1,4 @@
-"""ImageBind against the reference implementation (`goldens/imagebind.npz`).
+"""ImageBind against the reference implementation (`imagebind.npz`).
 
 The goldens are av-benchmark's results with the weights of `fill_`, for the released
 model ("full") and for a small one of the same make.
@@ -33,9 +33,10 @@ from v2abench.networks.imagebind import (
     vision_tower,
 )
 from v2abench.networks.imagebind_inputs import SAMPLE_RATE, normalise_views
+from v2abench.selftest.goldens import golden
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
-GOLDEN = np.load(GOLDENS / "imagebind.npz")
+GOLDEN = golden("imagebind")
 SMALL_VISION = TowerSize(width=80, blocks=2, heads=4, embedding=64)
 SMALL_AUDIO = TowerSize(width=48, blocks=2, heads=4, embedding=64)
 OTHERS = {
