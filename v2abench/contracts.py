@@ -220,7 +220,7 @@ class Model(Protocol):
     @property
     def info(self) -> ModelInfo: ...
     @property
-    def recipe(self) -> Mapping[str, object]:
+    def recipe(self) -> Mapping[str, bool | int | float | str]:
         """What its sounds depend on beside the request: weights, sampling, precision. Plain scalars."""
         ...
 

@@ -246,7 +246,11 @@ def test_the_quirk_is_a_parameter() -> None:
     window = sound(wave(5.0, SAMPLE_RATE) + np.linspace(0, 0.05, 80000, dtype=np.float32))
     quirky, clean = (ImageBindAudio(shared_mean_quirk=quirk).prepare(window) for quirk in (True, False))
     assert np.abs(quirky.inputs["views"] - clean.inputs["views"]).max() > 0.01
-    assert ImageBindAudio(shared_mean_quirk=False).parameters == {"shared_mean_quirk": False}
+    mono = ImageBindAudio(shared_mean_quirk=False, first_channel_quirk=False)
+    assert mono.parameters == {"shared_mean_quirk": False, "first_channel_quirk": False}
+    left, right = wave(5.0, SAMPLE_RATE), wave(5.0, SAMPLE_RATE, 1)
+    swapped = [mono.prepare(sound(*pair)).inputs["views"] for pair in ((left, right), (right, left))]
+    np.testing.assert_allclose(swapped[0], swapped[1], atol=1e-4)
 
 
 @pytest.mark.usefixtures("small")

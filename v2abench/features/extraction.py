@@ -124,7 +124,8 @@ class Extractor:
                         self._flush(network, buffer)
                 advance(1)
             for network, buffer in buffers.items():
-                self._flush(network, buffer)
+                if buffer:
+                    self._flush(network, buffer)
 
     def _clips_at_once(self, network: Network) -> int:
         most: int = getattr(network, "most_at_once", self.batch_size)

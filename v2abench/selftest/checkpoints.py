@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import torch
@@ -67,7 +66,7 @@ def answers(device: str) -> Iterator[Answer]:
 def _networks() -> list[Network]:
     """The registered networks over media that need a checkpoint."""
     built = [registry.load("networks", name)() for name in registry.names("networks")]
-    return [cast(Network, network) for network in built if is_media(network) and network.weights]
+    return [network for network in built if is_media(network) and network.weights]
 
 
 def _value(network: Network, clip: Clip, device: str) -> float | None:

@@ -128,10 +128,8 @@ def _compared(device: str) -> Array:  # noqa: ARG001 (the comparison always runs
 
 def _heard_by_clap(device: str) -> Array:
     """With weights under LAION's names, so that the conversion is checked too."""
-    from transformers import ClapAudioModelWithProjection
-
     from v2abench.networks.clap.audio import ClapAudio, embed
-    from v2abench.networks.clap.checkpoint import clap_config, convert, load_entries
+    from v2abench.networks.clap.checkpoint import audio_half, convert, load_entries
 
     constant = ("extractor", "attn_mask", "relative_position_index", "num_batches_tracked")
     entries = {
@@ -139,10 +137,10 @@ def _heard_by_clap(device: str) -> Array:
         for name, shape, _ in golden_entries("clap_audio")
         if not any(word in name for word in constant)
     }
-    model = ClapAudioModelWithProjection(clap_config().audio_config)
+    model = audio_half()
     load_entries(model, "audio", convert(entries))
     prepared = ClapAudio().prepare(window(wave(8, 48000), 48000))
-    return embed(model.eval().to(device), [prepared])[0]
+    return np.asarray(embed(model.eval().to(device), [prepared])[0])
 
 
 def _resampled(device: str) -> Array:  # noqa: ARG001

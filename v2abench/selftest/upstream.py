@@ -21,7 +21,7 @@ from v2abench.contracts import Array
 from v2abench.errors import V2ABenchError
 from v2abench.home import home
 from v2abench.networks.clap.audio import ClapAudio, embed
-from v2abench.networks.clap.checkpoint import clap_config, convert, load_entries, read_checkpoint
+from v2abench.networks.clap.checkpoint import audio_half, convert, load_entries, read_checkpoint
 from v2abench.networks.cnn14 import Cnn14
 from v2abench.networks.imagebind import TowerSize, audio_tower, vision_tower
 from v2abench.networks.passt import PaSST
@@ -36,30 +36,10 @@ from v2abench.weights.registry import local_path, state
 MINUTES = 20
 
 BASE = ("numpy<2", "setuptools<81", "torch==2.9.1", "torchvision==0.24.1", "torchaudio==2.9.1")
-SHARED = tuple(
-    [
-        "numpy<2",
-        "braceexpand",
-        "einops",
-        "ftfy",
-        "h5py",
-        "iopath",
-        "librosa",
-        "matplotlib",
-        "pandas",
-        "progressbar",
-        "pytorchvideo",
-        "regex",
-        "scikit-learn",
-        "soundfile",
-        "timm",
-        "torchlibrosa",
-        "tqdm",
-        "transformers",
-        "wandb",
-        "webdataset",
-        "wget",
-    ]
+SHARED = (
+    *("numpy<2", "braceexpand", "einops", "ftfy", "h5py", "iopath", "librosa", "matplotlib", "pandas"),
+    *("progressbar", "pytorchvideo", "regex", "scikit-learn", "soundfile", "timm", "torchlibrosa", "tqdm"),
+    *("transformers", "wandb", "webdataset", "wget"),
 )
 """What the packages import, at versions that go together; their own pins do not."""
 
@@ -222,9 +202,7 @@ def _imagebind(_checkpoint: str | None) -> Mapping[str, Array]:
 
 
 def _clap(checkpoint: str | None) -> Mapping[str, Array]:
-    from transformers import ClapAudioModelWithProjection
-
-    model = ClapAudioModelWithProjection(clap_config().audio_config).eval()
+    model = audio_half().eval()
     constant = ("extractor", "attn_mask", "relative_position_index", "num_batches_tracked")
     entries = golden_entries("clap_audio")
     state_dict = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,9 +14,6 @@ from torch import Tensor, nn
 from v2abench.errors import UnknownNameError, V2ABenchError
 from v2abench.weights.deterministic import fill_, is_deterministic
 from v2abench.weights.fetching import require
-
-if TYPE_CHECKING:
-    from transformers import ClapConfig
 
 CHECKPOINTS = {"music_speech_audioset": "clap_music_speech_audioset", "larger_clap_general": "clap_general"}
 """Parameter of the networks -> entry of the weights registry.
@@ -64,27 +61,30 @@ def load_half(half: Half, name: str) -> nn.Module:
     The modules are `<half>_model` and `<half>_projection`. Raises `V2ABenchError` where
     the weights are not to be had or are others, `ImportError` without transformers.
     """
-    from transformers import ClapAudioModelWithProjection, ClapTextModelWithProjection
-
-    config = clap_config()
-    model: nn.Module = (
-        ClapAudioModelWithProjection(config.audio_config)
-        if half == "audio"
-        else ClapTextModelWithProjection(config.text_config)
-    )
+    model = audio_half() if half == "audio" else text_half()
     if is_deterministic():
-        fill_(model)
+        # The norms of the text half are not named as scales are, and would let nothing through.
+        fill_(model, skip=("LayerNorm",))
     else:
         load_entries(model, half, read_checkpoint(name, require(CHECKPOINTS[name])))
     return model.eval().requires_grad_(False)
 
 
-def clap_config() -> ClapConfig:
-    """Return the configuration of HTSAT-base, without fusion, and RoBERTa-base."""
-    from transformers import ClapConfig
+def audio_half() -> nn.Module:
+    """Return HTSAT-base without fusion, and its projection, without weights."""
+    from transformers import ClapAudioConfig, ClapAudioModelWithProjection
 
-    audio = {"patch_embeds_hidden_size": 128, "depths": [2, 2, 12, 2], "hidden_size": 1024}
-    return ClapConfig(audio_config=audio, text_config={})
+    size = ClapAudioConfig(patch_embeds_hidden_size=128, depths=[2, 2, 12, 2], hidden_size=1024)
+    model: nn.Module = ClapAudioModelWithProjection(size)
+    return model
+
+
+def text_half() -> nn.Module:
+    """Return RoBERTa-base and its projection, without weights."""
+    from transformers import ClapTextConfig, ClapTextModelWithProjection
+
+    model: nn.Module = ClapTextModelWithProjection(ClapTextConfig())
+    return model
 
 
 def read_checkpoint(name: str, path: Path) -> Mapping[str, Tensor]:
