@@ -37,13 +37,19 @@ def evaluate_command(
         list[str],
         typer.Option(
             "--model",
-            help="folder:DIR, ground-truth, silence, noise, shuffled, shifted:SECONDS; "
-            "LABEL= before it renames it. Give it again for further models.",
+            help="folder:DIR, a name of `models list`, ground-truth, silence, noise, shuffled, "
+            "shifted:SECONDS; LABEL= before it renames it. Give it again for further models.",
             metavar="SPEC",
         ),
     ],
     dataset: shared.Dataset,
     protocol: shared.Protocol = "light",
+    name: Annotated[
+        str | None, typer.Option("--name", help="What the one model is called; the same as LABEL=.")
+    ] = None,
+    samples: Annotated[
+        Path | None, typer.Option("--samples", help="Folder with the published samples (v2a-mapper).")
+    ] = None,
     data_root: shared.DataRoot = None,
     reference: shared.Reference = None,
     limit: shared.Limit = None,
@@ -93,6 +99,7 @@ def evaluate_command(
     from v2abench.api import Options, evaluate_models
     from v2abench.datasets.opening import DatasetOptions, open_dataset
 
+    specs = _specs(model, name, samples)
     processes = shared.default_workers(workers)
     opened = open_dataset(dataset, DatasetOptions(data_root, reference, limit, processes, show_progress))
     sizes = parse_batch_sizes(batch_size or [])
@@ -112,11 +119,29 @@ def evaluate_command(
         offline=offline,
         progress=show_progress,
     )
-    runs = evaluate_models(model, opened, protocol, chosen)
+    runs = evaluate_models(specs, opened, protocol, chosen)
     _show(runs, as_json)
     if strict:
         for run in runs:
             run.require_whole()
+
+
+def _specs(models: list[str], name: str | None, samples: Path | None) -> list[str]:
+    """Write --name and --samples into the specs themselves: `NAME=v2a-mapper:DIR`."""
+    from v2abench.baselines.workers.cards import built_in_card, built_in_cards
+    from v2abench.errors import V2ABenchError
+
+    published = [card for card in built_in_cards() if built_in_card(card).kind == "samples"]
+    specs = [f"{m}:{samples}" if samples and m.rpartition("=")[2] in published else m for m in models]
+    if samples and specs == models:
+        raise V2ABenchError(f"--samples goes with --model {' or '.join(published)}")
+    if name is None:
+        return specs
+    if len(specs) != 1:
+        raise V2ABenchError("--name names one model; with several write --model LABEL=SPEC for each")
+    if not name.strip() or "=" in name or ":" in name:
+        raise V2ABenchError(f"--name {name!r}: give a name without = and :")
+    return [f"{name}={specs[0]}"]
 
 
 def _show(runs: "Sequence[Run]", as_json: bool) -> None:
