@@ -122,9 +122,9 @@ def _generation(card: Card, asked: GenerationOptions) -> dict[str, Scalar]:
                 raise V2ABenchError(f"{option} means nothing for {card.name}; {_offer(card)}")
             options[name] = value
     for wrong, option in (
-        (asked.method is not None, "--method"),
-        (asked.precision != "float32", "--precision"),
-        (asked.compile, "--compile"),
+        (asked.method is not None, "the sampling method"),
+        (asked.precision != "float32", "a precision"),
+        (asked.compile, "compilation"),
     ):
         if wrong:
             raise V2ABenchError(f"{option} means nothing for {card.name}, which samples as its upstream does")

@@ -82,7 +82,8 @@ def _write_note(answer: Generated, folder: Path) -> None:
     """Before the sound itself, so that none that is kept can lack its note."""
     if answer.audio is not None:
         with (folder / NOTES).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps([answer.clip_id, answer.notes]) + "\n")
+            # On a line of its own even where a kill cut the one before.
+            stream.write("\n" + json.dumps([answer.clip_id, answer.notes]) + "\n")
 
 
 def _read_notes(folder: Path) -> dict[str, tuple[str, ...]]:
