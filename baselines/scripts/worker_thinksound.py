@@ -39,7 +39,7 @@ def native_seconds(wanted: float, available: float) -> int:
     enough = 1
     while latent_length(enough) * HOP / SAMPLE_RATE < wanted:
         enough += 1
-    fitting = int(available + 1e-3)
+    fitting = int(min(available, enough) + 1e-3)
     if fitting < enough and fitting and latent_length(fitting) * HOP / SAMPLE_RATE >= wanted - SLACK_SECONDS:
         return fitting
     return enough

@@ -10,8 +10,8 @@ from v2abench.media.audio import Audio
 from v2abench.media.reading import read_audio
 
 PADDED_SECONDS = 0.05
-"""How much may lack at the end: models that work in frames end up to this much early (specification of the
-baselines: ThinkSound 12 ms, V-AURA 1 ms). It is filled with silence, and the ledger says so."""
+"""How much may lack at the end: models that work in frames end a little early (ThinkSound 12 ms at 8 s,
+V-AURA 1 ms). It is filled with silence, and the ledger says so."""
 
 
 @dataclass(frozen=True)

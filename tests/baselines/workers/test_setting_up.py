@@ -96,10 +96,11 @@ def test_setup_doctor_eval_and_setup_again(
     assert ": there, " in "\n".join(plan(card, options))
 
     (folder / "repository/inner/ckpts/model.pt").write_text("cut")
-    (folder / "environment/bin/python").unlink()
+    python = (folder / "environment/bin/python").rename(folder / "elsewhere")
     states = {check.what: check.state for check in examine(card)}
     assert "has 0 MB where 0 MB are expected" in states["weights ckpts/model.pt"]
     assert mended(card) == ["python", "weights ckpts/model.pt"]
+    python.rename(folder / "environment/bin/python")
     set_up(card, options)
     assert mended(card) == []
 
