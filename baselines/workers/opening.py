@@ -101,8 +101,10 @@ def _recipe(
         recipe["worker"] = hashlib.sha256(b"".join(path.read_bytes() for path in scripts)).hexdigest()[:12]
     else:
         recipe["command"] = " ".join(card.command)
-    if "captions" in given:
-        recipe["captions"] = sha256(Path(given["captions"]))[:12]
+    if card.text != "none":
+        recipe["prompts"] = (
+            f"file {sha256(Path(given['captions']))[:12]}" if "captions" in given else "dataset"
+        )
     if "cot" in given:
         recipe["cot"] = given["cot"]
     if asked.negative_prompt is not None:

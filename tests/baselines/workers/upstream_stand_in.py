@@ -58,7 +58,8 @@ HUB = """
 import pathlib
 
 
-def snapshot_download(repo_id, *, allow_patterns=None, local_dir=None):
+def snapshot_download(repo_id, *, allow_patterns=None, ignore_patterns=None, local_dir=None):
+    assert "*.msgpack" in ignore_patterns
     folder = pathlib.Path(local_dir)
     for name in allow_patterns or ["config.json"]:
         path = folder / name
