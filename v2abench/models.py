@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from v2abench import registry
@@ -77,9 +78,14 @@ ADDED = "added"
 """The registered model that opens those which a user added, `added:NAME`."""
 
 
+def added_folder() -> Path:
+    """Where `models add` writes down models of the user's, a file each."""
+    return home() / "models" / ADDED
+
+
 def added_models() -> list[str]:
     """Return the names of the models that `models add` wrote down, sorted."""
-    return sorted(path.stem for path in (home() / "models" / ADDED).glob("*.yaml"))
+    return sorted(path.stem for path in added_folder().glob("*.yaml"))
 
 
 @dataclass(frozen=True)

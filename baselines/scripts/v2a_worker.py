@@ -175,7 +175,7 @@ def _fault(error: BaseException, loading: bool) -> dict[str, Any]:
         code = "out_of_memory"
     elif isinstance(error, ImportError):
         code = "import_error"
-    elif loading and isinstance(error, FileNotFoundError):
+    elif loading and isinstance(error, OSError):
         code = "missing_checkpoint"
     elif loading and isinstance(error, RuntimeError) and "state_dict" in text:
         code = "checkpoint_mismatch"

@@ -5,8 +5,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from v2abench import registry
-from v2abench.baselines.workers.cards import Card, Timeouts, added_cards, first_error, write_added
+from v2abench.baselines.workers.cards import Card, Timeouts, first_error, write_added
 from v2abench.errors import V2ABenchError
+from v2abench.models import added_models
 
 
 def add_model(
@@ -27,7 +28,7 @@ def add_model(
         raise V2ABenchError("give either --worker or --command")
     if name in registry.names("models"):
         raise V2ABenchError(f"{name} is a model of v2abench or of a plugin; choose another name")
-    if name in added_cards() and not replace:
+    if name in added_models() and not replace:
         raise V2ABenchError(f"{name} was added before; replace it with --force, or choose another name")
     kind = "worker" if worker else "command"
     fields: dict[str, object] = {

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from v2abench.errors import UnknownNameError, V2ABenchError
 from v2abench.files import write_text
-from v2abench.home import home
+from v2abench.models import added_folder, added_models
 
 Scalar = bool | int | float | str
 Kind = Literal["isolated", "samples", "worker", "command"]
@@ -184,20 +184,10 @@ def built_in_card(name: str) -> Card:
     return parse_card(place.read_text(encoding="utf-8"), f"{name}.yaml")
 
 
-def added_folder() -> Path:
-    """Where the cards of models that a user added are."""
-    return home() / "models" / "added"
-
-
-def added_cards() -> list[str]:
-    """Return the names of the models that a user added, sorted."""
-    return sorted(path.stem for path in added_folder().glob("*.yaml"))
-
-
 def added_card(name: str) -> Card:
     """Return the card of an added model; raises `UnknownNameError`, or `V2ABenchError` for a bad file."""
-    if name not in added_cards():
-        raise UnknownNameError("added model", name, added_cards())
+    if name not in added_models():
+        raise UnknownNameError("added model", name, added_models())
     path = added_folder() / f"{name}.yaml"
     return parse_card(path.read_text(encoding="utf-8"), str(path))
 
@@ -214,9 +204,9 @@ def find_card(name: str) -> Card:
     """Return the built-in or the added card of that name; raises `UnknownNameError`."""
     if name in built_in_cards():
         return built_in_card(name)
-    if name in added_cards():
+    if name in added_models():
         return added_card(name)
-    raise UnknownNameError("model with a card", name, [*built_in_cards(), *added_cards()])
+    raise UnknownNameError("model with a card", name, [*built_in_cards(), *added_models()])
 
 
 def parse_card(text: str, source: str) -> Card:

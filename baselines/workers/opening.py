@@ -6,7 +6,9 @@ model has: `captions=FILE` (a table with `id`, `caption` and perhaps `caption_co
 """
 
 import hashlib
+import os
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -100,7 +102,8 @@ def _recipe(
         scripts = (scripts_folder() / card.script, scripts_folder() / "v2a_worker.py")
         recipe["worker"] = hashlib.sha256(b"".join(path.read_bytes() for path in scripts)).hexdigest()[:12]
     else:
-        recipe["command"] = " ".join(card.command)
+        recipe["command"] = shlex.join(card.command)
+        recipe["program"] = _contents(card)
     if card.text != "none":
         recipe["prompts"] = (
             f"file {sha256(Path(given['captions']))[:12]}" if "captions" in given else "dataset"
@@ -110,6 +113,13 @@ def _recipe(
     if asked.negative_prompt is not None:
         recipe["negative_prompt"] = asked.negative_prompt
     return recipe
+
+
+def _contents(card: Card) -> str:
+    """Return a hash over the files that the command names: sound of another program is not kept."""
+    folder = Path(card.folder or ".")
+    named = [folder / word for word in card.command if os.path.isfile(folder / word)]  # noqa: PTH113 (never raises)
+    return hashlib.sha256(" ".join(map(sha256, named)).encode()).hexdigest()[:12]
 
 
 def _generation(card: Card, asked: GenerationOptions) -> dict[str, Scalar]:

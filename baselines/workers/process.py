@@ -24,6 +24,7 @@ KEPT_LOGS = 5
 _POLL_SECONDS = 0.1
 _TERM_SECONDS = 2.0
 """How long a process group has between SIGTERM and SIGKILL."""
+_KILL_SECONDS = 10.0
 
 
 class WorkerDiedError(Exception):
@@ -80,7 +81,9 @@ def kill_group(process: subprocess.Popen[bytes], patience: float = _TERM_SECONDS
     with suppress(subprocess.TimeoutExpired):
         process.wait(patience)
     _signal(process, signal.SIGKILL)
-    process.wait()
+    with suppress(subprocess.TimeoutExpired):
+        # A process inside a driver may not hear even that; it is not waited for for ever.
+        process.wait(_KILL_SECONDS)
     _live.discard(process)
 
 
@@ -99,17 +102,16 @@ class WorkerProcess:
     def __init__(self, launch: Launch) -> None:
         self._process, self.log = spawn(launch, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        threading.Thread(target=self._read, daemon=True, name=f"{launch.name} stdout").start()
+        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        for work, name in ((self._read, "stdout"), (self._write, "stdin")):
+            threading.Thread(target=work, daemon=True, name=f"{launch.name} {name}").start()
 
     def send(self, message: Mapping[str, object]) -> None:
-        """Write one message; raises `WorkerDiedError`."""
-        if self._process.stdin is None:
-            raise WorkerDiedError("its stdin is closed")
-        try:
-            self._process.stdin.write(json.dumps(message).encode() + b"\n")
-            self._process.stdin.flush()
-        except (OSError, ValueError) as error:
-            raise WorkerDiedError(self.epitaph()) from error
+        """Have one message written, by a thread, since a worker that reads nothing would block us.
+
+        That a worker is dead is what the next `receive` tells.
+        """
+        self._outbox.put(json.dumps(message).encode() + b"\n")
 
     def receive(self, seconds: float) -> Message:
         """Return the next message; raises `WorkerDiedError`, or `WorkerTimeoutError` after `seconds`."""
@@ -140,38 +142,43 @@ class WorkerProcess:
     def stop(self, grace: float = 0.0) -> None:
         """End the worker: by word if `grace` seconds are given, else by force, with its whole group."""
         if grace:
-            with suppress(WorkerDiedError, subprocess.TimeoutExpired):
-                self.send(protocol.shutdown())
+            self.send(protocol.shutdown())
+            with suppress(subprocess.TimeoutExpired):
                 self._process.wait(grace)
         kill_group(self._process)
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                with suppress(OSError):
-                    stream.close()
+        self._outbox.put(None)
 
     def _next_line(self, deadline: float) -> bytes:
         while True:
             left = deadline - time.monotonic()
+            if left <= 0:
+                # Before the queue is looked at: one that talks without end runs out of time too.
+                raise WorkerTimeoutError(self.trail())
             try:
-                line = self._lines.get(timeout=max(0.0, min(left, _POLL_SECONDS)))
+                line = self._lines.get(timeout=min(left, _POLL_SECONDS))
             except queue.Empty:
                 # A child of a dead worker may hold its stdout open.
                 if self._process.poll() is not None and self._lines.empty():
                     raise WorkerDiedError(self.epitaph()) from None
-                if left <= 0:
-                    raise WorkerTimeoutError(self.trail()) from None
                 continue
             if line is None:
                 raise WorkerDiedError(self.epitaph())
             return line
 
     def _read(self) -> None:
-        stream = self._process.stdout
-        if stream is not None:
-            with suppress(OSError, ValueError):
+        """Each thread closes its own pipe: to close one in which another thread is blocked would block."""
+        if (stream := self._process.stdout) is not None:
+            with suppress(OSError), stream:
                 for line in iter(lambda: stream.readline(MAX_LINE), b""):
                     self._lines.put(line)
         self._lines.put(None)
+
+    def _write(self) -> None:
+        if (stream := self._process.stdin) is not None:
+            with suppress(OSError), stream:
+                for message in iter(self._outbox.get, None):
+                    stream.write(message)
+                    stream.flush()
 
 
 def _new_log(folder: Path) -> Path:

@@ -142,10 +142,11 @@ def _words(line: str | None, option: str) -> tuple[str, ...]:
 
 def _card(name: str) -> "Card":
     from v2abench import registry
-    from v2abench.baselines.workers.cards import added_cards, built_in_cards, find_card
+    from v2abench.baselines.workers.cards import built_in_cards, find_card
     from v2abench.errors import UnknownNameError, V2ABenchError
+    from v2abench.models import added_models
 
-    cards, registered = [*built_in_cards(), *added_cards()], registry.names("models")
+    cards, registered = [*built_in_cards(), *added_models()], registry.names("models")
     if name in registered and name not in cards:
         raise V2ABenchError(
             f"{name} is part of v2abench and needs no setup; its weights: v2abench weights list; "

@@ -31,7 +31,7 @@ def marks(tmp_path: Path) -> Path:
 def stand_in(marks: Path) -> Callable[..., Card]:
     """Make the card of a stand-in worker that starts in a given mode."""
 
-    def make(mode: str = "well", clip: float = 30.0, start: float = 30.0, load: float = 30.0) -> Card:
+    def make(mode: str = "well", clip: float = 200.0, start: float = 200.0, load: float = 200.0) -> Card:
         return Card.model_validate(
             {
                 "name": "stand-in",

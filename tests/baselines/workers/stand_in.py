@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 
 RATE = 16000
+LONG = 300
+"""Seconds that no test waits for."""
 MODE, MARKS = sys.argv[1], Path(sys.argv[2])
 
 
@@ -35,9 +37,10 @@ def wav(path: str, seconds: float, seed: int, rate: int = RATE, cut: int = 0) ->
     return count
 
 
-def child() -> None:
-    """Start a process that would outlive us, and write down which."""
-    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
+def child(escaped: bool = False) -> None:
+    """Start a process that would outlive us and holds our stdout, and write down which."""
+    line = [sys.executable, "-c", f"import time; time.sleep({LONG})"]
+    sleeper = subprocess.Popen(line, start_new_session=escaped)
     (MARKS / "child").write_text(str(sleeper.pid))
 
 
@@ -49,12 +52,17 @@ def misbehave(what: str, message: dict) -> None:
         os._exit(3)
     if what == "stop":
         os._exit(0)
+    if what == "escape":
+        child(escaped=True)
+        os._exit(3)
+    while what == "talk":
+        say(type="progress", stage="step")
     if what in {"hang", "child"}:
         if what == "child":
             child()
         (MARKS / "hanging").write_text(str(os.getpid()))
         say(type="progress", stage="step", done=3, total=30)
-        time.sleep(120)
+        time.sleep(LONG)
     if what == "garbage":
         sys.stdout.write(
             "Loading 100%|####|\r\n{not json}\n[1, 2]\n" + '{"type": "other"}\n' + "x" * 3_000_000 + "\n"
@@ -87,7 +95,7 @@ def main() -> None:
     with (MARKS / "starts").open("a") as stream:
         stream.write(f"{os.getpid()}\n")
     if MODE == "silent":
-        time.sleep(120)
+        time.sleep(LONG)
     if MODE == "exit-0":
         return
     options = ["steps"]
@@ -105,7 +113,10 @@ def main() -> None:
             say(type="error", code="missing_checkpoint", message="ckpts/model.pt is missing")
             sys.exit(0)
         elif message["type"] == "load" and MODE == "slow-load":
-            time.sleep(120)
+            time.sleep(LONG)
+        elif message["type"] == "load" and MODE == "deaf":
+            say(type="ready", sample_rate=RATE, channels=1)
+            time.sleep(LONG)
         elif message["type"] == "load":
             say(type="ready", sample_rate=RATE, channels=1)
         else:

@@ -28,6 +28,8 @@ def test_known_conflicts_are_resolved(name: str) -> None:
         assert not pins["huggingface_hub"].contains("0.26.0")
     if "descript-audio-codec" in pins:
         assert not pins["protobuf"].contains("3.20.0")
+    # Packages of that time import pkg_resources.
+    assert not pins["setuptools"].contains("82.0.0")
     assert "xformers" not in pins
 
 

@@ -42,7 +42,7 @@ def by_status(report: Report) -> dict[str, tuple[str, str]]:
 def added(marks: Path) -> Callable[..., None]:
     """Add the stand-in as a model of the user's."""
 
-    def add(timeout: float = 30.0) -> None:
+    def add(timeout: float = 200.0) -> None:
         words = (sys.executable, str(STAND_IN), "well", str(marks))
         add_model("mine", worker=words, licence="CC0", timeout=timeout)
 
@@ -54,7 +54,7 @@ def test_an_added_worker_is_evaluated_and_its_failures_are_in_the_ledger(
 ) -> None:
     added()
     data = manifest(tmp_path, videos, ["ok", "crash", "tail", "error:no_audio"])
-    report = evaluate("Mine=mine:timeout=20", data, protocol, Options(output=tmp_path / "runs")).report
+    report = evaluate("Mine=mine:timeout=100", data, protocol, Options(output=tmp_path / "runs")).report
     assert report.model.name == "Mine"
     assert (report.model.license, report.model.text_conditioned) == ("CC0", True)
     assert list(by_status(report).values()) == [
@@ -113,10 +113,10 @@ def test_a_command_that_hangs_is_killed_with_its_children(
 ) -> None:
     code = (
         "import pathlib, subprocess, sys, time;"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
-        "pathlib.Path(sys.argv[1], 'child').write_text(str(child.pid)); time.sleep(60)"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300)']);"
+        "pathlib.Path(sys.argv[1], 'child').write_text(str(child.pid)); time.sleep(300)"
     )
-    add_model("slow", command=(sys.executable, "-c", code, str(marks), "{video}{output}"), timeout=1.0)
+    add_model("slow", command=(sys.executable, "-c", code, str(marks), "{video}{output}"), timeout=5.0)
     data = manifest(tmp_path, videos, ["x"])
     report = evaluate("slow", data, protocol, Options(output=tmp_path / "runs")).report
     assert list(by_status(report).values()) == [("failed", "timeout")]
@@ -167,12 +167,12 @@ def _host(videos: Path, tmp_path: Path, cache: Path) -> subprocess.Popen[str]:
 def test_ctrl_c_ends_the_worker_and_its_children(
     added: Callable[..., None], videos: Path, protocol_file: Path, tmp_path: Path, cache: Path, marks: Path
 ) -> None:
-    added(timeout=100.0)
+    added(timeout=280.0)
     host = _host(videos, tmp_path, cache)
-    assert wait_for((marks / "hanging").exists, 60), host.communicate(timeout=5)
+    assert wait_for((marks / "hanging").exists, 250), host.communicate(timeout=5)
     worker, child = (int((marks / name).read_text()) for name in ("hanging", "child"))
     host.send_signal(signal.SIGINT)
-    message = host.communicate(timeout=30)[1]
+    message = host.communicate(timeout=100)[1]
     assert host.returncode == 130, message
     assert "goes on where this one stopped" in message
     assert not is_running(worker)

@@ -96,6 +96,19 @@ def test_recipes_tell_where_prompts_came_from_and_change_with_the_file(
     assert "prompts" not in open_card(card("none"), "", context).recipe
 
 
+def test_a_changed_program_is_another_recipe(context: ModelContext, tmp_path: Path) -> None:
+    """Else the sound of the old one would be kept; the path is found from the folder of `models add`."""
+    program, recipes = tmp_path / "gen.py", []
+    words = ("python3", "gen.py", "-c", "x" * 5000, "{video}")
+    mine = card().model_copy(update={"command": words, "folder": str(tmp_path)})
+    for text in ("1", "2", "1"):
+        program.write_text(text)
+        recipes.append(open_card(mine, "", context).recipe)
+    assert recipes[0] == recipes[2]
+    assert recipes[0]["program"] != recipes[1]["program"]
+    assert recipes[0]["command"] == recipes[1]["command"]
+
+
 def test_a_model_that_needs_a_prompt_fails_the_clip_without_one(
     context: ModelContext, clips: tuple[Clip, ...]
 ) -> None:

@@ -448,6 +448,12 @@ def test_faults_have_codes(script: Any) -> None:
         (RuntimeError("CUDA error: out of memory"), False, "out_of_memory"),
         (ImportError("cannot import name 'cached_download'"), True, "import_error"),
         (FileNotFoundError("ckpt"), True, "missing_checkpoint"),
+        (
+            OSError("We couldn't connect to the hub, and config.json is not in the cache"),
+            True,
+            "missing_checkpoint",
+        ),
+        (OSError("cannot read"), False, "failed"),
         (RuntimeError("Error(s) in loading state_dict for X"), True, "checkpoint_mismatch"),
         (SystemExit(0), True, "failed"),
         (KeyError("x"), False, "failed"),

@@ -119,7 +119,7 @@ class Upstream:
             ],
             "script": "worker_upstream.py",
             "options": {"gain": {"default": 1.0, "help": "Gain"}},
-            "timeouts": {"start": 30, "load": 30, "clip": 30},
+            "timeouts": {"start": 200, "load": 200, "clip": 200},
         }
         return Card.model_validate({**fields, **changes})
 
