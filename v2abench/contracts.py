@@ -128,7 +128,7 @@ class Network(Protocol):
     @property
     def version(self) -> int: ...
     @property
-    def modality(self) -> Literal["audio", "video", "container"]: ...
+    def modality(self) -> Literal["audio", "video", "text", "container"]: ...
     @property
     def weights(self) -> tuple[str, ...]: ...
     @property
@@ -142,8 +142,8 @@ class Network(Protocol):
 
     def prepare(self, media: Any) -> Prepared:
         """Make the inputs of one clip: from an `AudioWindow` for an audio network, from
-        the uint8 frames of `frames` for a video network, from the whole `Media` for a
-        container network. Raises `ClipFault`.
+        the uint8 frames of `frames` for a video network, from the string for a text
+        network, from the whole `Media` for a container network. Raises `ClipFault`.
         """
         ...
 

@@ -4,6 +4,8 @@ The streams of a file fan out to every network's `prepare` in worker processes,
 the device sees full batches, and each batch goes to the store as one part.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,10 +34,16 @@ Thing = TypeVar("Thing")
 
 @dataclass(frozen=True)
 class Content:
-    """A media file by what is in it: its path now, and the hash of its bytes."""
+    """A media file by what is in it: its path now, and the hash of its bytes; or a `text`."""
 
     path: Path
     hash: str
+    text: str | None = None
+
+    @classmethod
+    def of_text(cls, text: str) -> Content:
+        """Return the content that a text is."""
+        return cls(Path(), hashlib.sha256(text.encode()).hexdigest(), text)
 
 
 @dataclass(frozen=True)
@@ -192,6 +200,8 @@ class _Jobs:
 
 def prepare(job: Job, seconds: float) -> list[Prepared | ClipFault]:
     """Open a file once and make the inputs of every network that wants it."""
+    if job.content.text is not None:
+        return [_prepared(network, job.content.text, "a text") for network in job.networks]
     streams = list(dict.fromkeys(n.frames for n in job.networks if n.frames is not None))
     sound = any(network.modality != "video" for network in job.networks)
     path = job.content.path
@@ -217,14 +227,16 @@ def _prepare_one(network: Network, media: Media, path: Path) -> Prepared | ClipF
         source = media.sound
     elif network.modality == "video" and network.frames is not None:
         source = media.frames[network.frames]
-    if isinstance(source, ClipFault):
-        return source
+    return source if isinstance(source, ClipFault) else _prepared(network, source, str(path))
+
+
+def _prepared(network: Network, source: object, what: str) -> Prepared | ClipFault:
     try:
         return network.prepare(source)
     except ClipFault as fault:
         return fault
     except Exception as error:
-        error.add_note(f"while network {network.name!r} prepared {path}")
+        error.add_note(f"while network {network.name!r} prepared {what}")
         raise
 
 
