@@ -60,10 +60,10 @@ class FrameStream:
     the choice `due`, as `DueGrid` says; None takes every source frame. `short_side`
     scales down (swscale's `area`) until the shorter side has so many pixels, the longer
     one rounded to the nearest pixel; a smaller picture keeps its size. `transform` gets
-    each frame, (H, W, 3) or (H, W)
-    uint8, as it is decoded, so that native frames are never all in memory. For the
-    stream to be picklable and to equal its copy in another process, `transform` must
-    be a module-level function or an instance of a frozen dataclass.
+    each frame, (H, W, 3) or (H, W) uint8, as it is decoded, so that native frames are
+    never all in memory. For the stream to be picklable and to equal its copy in another
+    process, `transform` must be a module-level function or an instance of a frozen
+    dataclass.
     """
 
     frame_rate: Fraction | None
