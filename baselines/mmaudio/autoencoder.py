@@ -7,7 +7,6 @@ Training Dynamics of Diffusion Models", CVPR 2024; written from the paper's equa
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -231,8 +230,3 @@ class MelStatistics(NamedTuple):
 
     mean: Tensor
     deviation: Tensor
-
-
-def statistics(state: Mapping[str, Tensor]) -> MelStatistics:
-    """Return the statistics in a checkpoint."""
-    return MelStatistics(state["data_mean"], state["data_std"])

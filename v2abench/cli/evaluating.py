@@ -20,7 +20,7 @@ def evaluate_command(
         list[str],
         typer.Option(
             "--model",
-            help="folder:DIR, ground-truth, silence, noise, shuffled, shifted:SECONDS; "
+            help="folder:DIR, ground-truth, silence, noise, shuffled, shifted:SECONDS, mmaudio-...; "
             "LABEL= before it renames it. Give it again for further models.",
             metavar="SPEC",
         ),
@@ -35,6 +35,10 @@ def evaluate_command(
     workers: shared.Workers = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Clips on the device at once.")] = 16,
     seed: Annotated[int, typer.Option("--seed", help="Seed of generation and of intervals.")] = 0,
+    steps: shared.Steps = None,
+    guidance_scale: shared.GuidanceScale = None,
+    sampler: shared.Sampler = None,
+    negative_prompt: shared.NegativePrompt = None,
     bootstrap: Annotated[
         int, typer.Option("--bootstrap", min=0, help="Resamples for intervals; 0: none.")
     ] = 200,
@@ -51,6 +55,7 @@ def evaluate_command(
     """Score one or more models on a dataset under a protocol."""
     from v2abench.api import Options, evaluate_models
     from v2abench.datasets.opening import DatasetOptions, open_dataset
+    from v2abench.models import GenerationOptions
 
     processes = shared.default_workers(workers)
     opened = open_dataset(dataset, DatasetOptions(data_root, reference, limit, processes, show_progress))
@@ -64,6 +69,7 @@ def evaluate_command(
         fd_infinity=fd_infinity,
         overwrite=overwrite,
         offline=offline,
+        generation=GenerationOptions(steps, guidance_scale, sampler and sampler.value, negative_prompt),
         progress=show_progress,
     )
     runs = evaluate_models(model, opened, protocol, chosen)

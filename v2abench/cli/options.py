@@ -1,10 +1,19 @@
 """Options that several commands share."""
 
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+class SamplerName(StrEnum):
+    """Solvers of a flow model's equation."""
+
+    EULER = "euler"
+    HEUN = "heun"
+
 
 Dataset = Annotated[
     str,
@@ -28,6 +37,21 @@ Protocol = Annotated[
 Workers = Annotated[
     int | None,
     typer.Option("--workers", min=0, help="Processes that decode. Default: one per core, at most 8."),
+]
+Steps = Annotated[
+    int | None, typer.Option("--steps", min=1, help="Steps of a flow model's sampling. Default: the model's.")
+]
+GuidanceScale = Annotated[
+    float | None,
+    typer.Option(
+        "--guidance-scale", min=0, help="Of classifier-free guidance; below 1: none. Default: the model's."
+    ),
+]
+Sampler = Annotated[
+    SamplerName | None, typer.Option("--sampler", help="Solver of a flow model. Default: the model's.")
+]
+NegativePrompt = Annotated[
+    str | None, typer.Option("--negative-prompt", help="Text that guidance leads away from.", metavar="TEXT")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
