@@ -71,7 +71,7 @@ class Encoder(nn.Module):
     def forward(self, mel: Tensor) -> Posterior:
         """Encode."""
         x = self.conv_in(mel)
-        for level in self.down:
+        for level in cast("list[_Level]", list(self.down)):
             x = level(x)
             if level.downsample is not None:
                 x = level.downsample(x)
@@ -204,8 +204,8 @@ def fold_magnitudes(half: Encoder | Decoder) -> None:
             weight = module.weight
             count = weight[0].numel()
             norm = torch.linalg.vector_norm(weight.float(), dim=(1, 2), keepdim=True)
-            weight /= (_LEAST + norm / math.sqrt(count)) * math.sqrt(count)
-    half.conv_out.weight *= half.learnable_gain + 1
+            weight.div_((_LEAST + norm / math.sqrt(count)) * math.sqrt(count))
+    half.conv_out.weight.mul_(half.learnable_gain + 1)
 
 
 def _normalised(x: Tensor) -> Tensor:

@@ -76,7 +76,7 @@ def rotation(length: int, scale: float, device: torch.device) -> Rotation:
 def rotate(x: Tensor, by: Rotation) -> Tensor:
     """Turn the pairs of neighbouring channels of (B, heads, N, HEAD_WIDTH), in float32."""
     cosines, sines = by
-    even, odd = x.float().unflatten(-1, (-1, 2)).unbind(-1)
+    even, odd = torch.unflatten(x.float(), -1, (-1, 2)).unbind(-1)
     turned = torch.stack([even * cosines - odd * sines, even * sines + odd * cosines], dim=-1)
     return turned.flatten(-2).to(x.dtype)
 
@@ -102,7 +102,7 @@ def attend(streams: list[Heads]) -> list[Tensor]:
     )
     found = functional.scaled_dot_product_attention(query, key, value)
     merged = found.transpose(1, 2).flatten(2)
-    return list(merged.split([s.query.shape[2] for s in streams], dim=1))
+    return list(torch.split(merged, [s.query.shape[2] for s in streams], dim=1))
 
 
 class _Projections(nn.Module):

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from functools import cached_property
 
 import torch
@@ -80,12 +79,13 @@ class MMAudio:
     @property
     def sampling(self) -> Sampling:
         """25 steps of Euler with guidance of 4.5, or what the user chose."""
-        chosen = {
-            "steps": self.options.steps,
-            "guidance_scale": self.options.guidance_scale,
-            "method": self.options.method,
-        }
-        return replace(Sampling(), **{name: value for name, value in chosen.items() if value is not None})
+        chosen, default = self.options, Sampling()
+        scale = chosen.guidance_scale
+        return Sampling(
+            steps=chosen.steps or default.steps,
+            guidance_scale=default.guidance_scale if scale is None else scale,
+            method=chosen.method or default.method,
+        )
 
     @cached_property
     def network(self) -> MMAudioNetwork:

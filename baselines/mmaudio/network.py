@@ -89,7 +89,7 @@ class MMAudioNetwork(nn.Module):
 
         `clip`, `sync` and `text` keep their lengths; `overall` is (B, 1, width).
         """
-        steps = conditions["sync"].unflatten(1, (-1, SYNC_STEPS))
+        steps = torch.unflatten(conditions["sync"], 1, (-1, SYNC_STEPS))
         sync = self.sync_input_proj((steps + self.sync_pos_emb).flatten(1, 2))
         clip = self.clip_input_proj(conditions["clip"])
         text = self.text_input_proj(conditions["text"])

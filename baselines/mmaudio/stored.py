@@ -24,8 +24,8 @@ CLIP, SYNC, TEXT = MMAudioClip(), MMAudioSync(), MMAudioText()
 LEAST_SECONDS = SEGMENT_FRAMES / SYNC_RATE
 """One segment of Synchformer."""
 
-SLACK_SECONDS = 0.25
-"""By how much pictures may end before the sound that is asked for; the last ones then stand still."""
+SPARE = 1
+"""How many of CLIP's pictures, or of Synchformer's segments, the end may lack: the last stands still."""
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class StoredConditions:
         content = Content.of_text(text)
         self._run({TEXT: [content]}, "read prompts for MMAudio")
         record = self._records(TEXT, [content])[content.hash]
-        return torch.from_numpy(record.features["tokens"])
+        return torch.from_numpy(record.features["tokens"].copy())
 
     def read(self, requests: Sequence[Request]) -> list[Conditions | ClipFault]:
         """Return the stored conditions of each clip, cut to its seconds, or why there are none."""
@@ -116,24 +116,22 @@ def _conditions(request: Request, seen: Record, watched: Record, text: Record) -
     seconds = request.seconds
     if seconds < LEAST_SECONDS:
         raise ClipFault("too-short", f"MMAudio needs {LEAST_SECONDS} s, {seconds:.3g} s are asked for")
-    clip = _cut(request, seen.features["frames"], clip_tokens(seconds), 1 / CLIP_RATE)
-    sync = _cut(request, watched.features["segments"], sync_segments(seconds), HOP_FRAMES / SYNC_RATE)
+    clip = _cut(request, seen.features["frames"], clip_tokens(seconds))
+    sync = _cut(request, watched.features["segments"], sync_segments(seconds))
     return {
         "clip": torch.from_numpy(clip),
         "sync": torch.from_numpy(sync).flatten(0, 1),
-        "text": torch.from_numpy(text.features["tokens"]),
+        "text": torch.from_numpy(text.features["tokens"].copy()),
     }
 
 
-def _cut(request: Request, values: NDArray[np.float32], count: int, step: float) -> NDArray[np.float32]:
-    """The first `count` of values that lie `step` seconds apart; the last stays where few are missing."""
+def _cut(request: Request, values: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """The first `count` of the values; the last is repeated where one is missing."""
     missing = count - len(values)
+    if missing > SPARE:
+        detail = f"the pictures end too early for the {request.seconds:.3g} s of sound asked for"
+        raise ClipFault("too-short", detail)
     if missing > 0:
-        if (missing - 1) * step >= SLACK_SECONDS:
-            detail = (
-                f"the pictures end more than {SLACK_SECONDS} s before the {request.seconds:.3g} s asked for"
-            )
-            raise ClipFault("too-short", detail)
-        _log.warning("%s: the last picture stands still for the last part of the sound", request.clip.id)
-        values = np.concatenate([values, np.repeat(values[-1:], missing, axis=0)])
+        _log.warning("%s: its last picture stands still under the end of the sound", request.clip.id)
+        values = np.concatenate([values, values[-1:]])
     return values[:count].copy()

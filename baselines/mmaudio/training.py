@@ -46,7 +46,7 @@ def flow_matching_loss(
     given = withhold(network, conditions, drawn)
     times = drawn.times[:, None, None]
     x_t = (1 - times) * drawn.noise + times * latents
-    velocity = network(x_t, drawn.times, network.embed(given))
+    velocity: Tensor = network(x_t, drawn.times, network.embed(given))
     return (velocity - (latents - drawn.noise)).square().mean(dim=(1, 2))
 
 

@@ -69,7 +69,9 @@ def evaluate_command(
         fd_infinity=fd_infinity,
         overwrite=overwrite,
         offline=offline,
-        generation=GenerationOptions(steps, guidance_scale, sampler and sampler.value, negative_prompt),
+        generation=GenerationOptions(
+            steps, guidance_scale, sampler.value if sampler else None, negative_prompt
+        ),
         progress=show_progress,
     )
     runs = evaluate_models(model, opened, protocol, chosen)

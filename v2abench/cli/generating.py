@@ -93,7 +93,7 @@ def generate_command(
         generation=GenerationOptions(
             steps=steps,
             guidance_scale=guidance_scale,
-            method=sampler and sampler.value,
+            method=sampler.value if sampler else None,
             negative_prompt=negative_prompt,
             precision=precision.value,
             compile=compiled,

@@ -373,9 +373,9 @@ class _Collector:
     def __init__(self, wanted: FrameStream, seconds: float) -> None:
         self._wanted = wanted
         self._seconds = seconds
-        timed = wanted.frame_rate is not None
-        self._grid = FrameGrid(wanted.frame_rate) if timed and wanted.choice == "nearest" else None
-        self._due = DueGrid(wanted.frame_rate) if timed and wanted.choice == "due" else None
+        rate, due = wanted.frame_rate, wanted.choice == "due"
+        self._grid = FrameGrid(rate) if rate is not None and not due else None
+        self._due = DueGrid(rate) if rate is not None and due else None
         self._limit = _whole(wanted.frame_rate * seconds) if wanted.frame_rate is not None else sys.maxsize
         self._pictures: list[NDArray[Any]] = []
         self._held: av.VideoFrame | None = None

@@ -76,7 +76,7 @@ def test_neither_batch_nor_order_nor_cache_changes_a_sound(open_model: Open, req
     for clip_id, samples in together.items():
         level = np.abs(samples).max()
         for other in (alone, mixed):
-            np.testing.assert_allclose(other[clip_id], samples, rtol=0, atol=1e-4 * level)
+            np.testing.assert_allclose(other[clip_id], samples, rtol=0, atol=1e-3 * level)
 
 
 def test_seed_prompt_steps_and_guidance_change_a_sound(open_model: Open, requests: list[Request]) -> None:
@@ -147,10 +147,12 @@ def test_pictures_that_end_early(open_model: Open, tmp_path: Path, caplog: pytes
     given, fault = open_model().condition(made)
     assert not isinstance(given, ClipFault)
     assert given["clip"].shape == (8, 32)
-    assert torch.equal(given["clip"][6], given["clip"][7]) or len(given["clip"]) == 8
+    assert torch.equal(given["clip"][6], given["clip"][7])
+    assert "a: its last picture stands still" in caplog.text
+    assert "b:" not in caplog.text
     assert isinstance(fault, ClipFault)
     assert fault.code == "too-short"
-    assert "1 s asked for" in fault.detail
+    assert "too early for the 1 s of sound" in fault.detail
 
 
 def test_clips_that_cannot_be_used_fail_with_a_reason(
@@ -181,7 +183,7 @@ def test_latents_are_encoded_and_decoded(open_model: Open) -> None:
     torch.testing.assert_close(model.codec.encode(mono[None]).mean, unnormalised[:1], rtol=1e-3, atol=1e-4)
     (sound, _) = model.decode(latents)
     assert sound.samples.shape == (1, 16384)
-    with pytest.raises(ClipFault, match="too-short: 1.024 s of sound are needed"):
+    with pytest.raises(ClipFault, match=r"too-short: 1\.024 s of sound are needed"):
         model.encode([Audio(stereo.samples[:, :44100], 44100)], 1.0)
 
 
