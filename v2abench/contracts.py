@@ -2,7 +2,7 @@
 
 Small protocols and frozen dataclasses. A feature is one named array that a
 network gives for one clip (`aisfx.logits`); a stream says of which medium of
-the clip it speaks: `generated` (audio), `reference` (audio) or `video`.
+the clip it speaks: `generated` (audio), `reference` (audio), `video` or `text`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from v2abench.media.audio import Audio
     from v2abench.media.reading import FrameStream
 
-Stream = Literal["generated", "reference", "video"]
+Stream = Literal["generated", "reference", "video", "text"]
+STREAMS: tuple[Stream, ...] = ("generated", "reference", "video", "text")
 Array = NDArray[Any]
 
 Features = Mapping[Stream, Mapping[str, Mapping[str, Array]]]
@@ -117,6 +118,11 @@ Forward = Callable[[Sequence[Prepared]], Sequence[Mapping[str, Array]]]
 
 class Network(Protocol):
     """A feature extractor over one medium. Instances are frozen, picklable dataclasses.
+
+    A network may also have `memory`, the bytes of its weights once loaded, so that
+    networks that do not fit together run one after the other; `most_at_once`, the clips
+    that it takes at once where more would bring nothing; and `package`, the distribution
+    outside of the core that it imports.
 
     `prepare` runs in worker processes and never touches weights; `load` returns
     the device half. Values never depend on the batch. `features` are the names
@@ -214,7 +220,7 @@ class Model(Protocol):
     @property
     def info(self) -> ModelInfo: ...
     @property
-    def recipe(self) -> Mapping[str, object]:
+    def recipe(self) -> Mapping[str, bool | int | float | str]:
         """What its sounds depend on beside the request: weights, sampling, precision. Plain scalars."""
         ...
 

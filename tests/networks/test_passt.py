@@ -1,6 +1,6 @@
 """PaSST against the reference implementation's arrays (specs/audio_evaluators.md, 2.1), and its invariances.
 
-`goldens/passt.npz` holds what hear21passt computes with the weights that `fill_` makes:
+`passt.npz` holds what hear21passt computes with the weights that `fill_` makes:
 for `wave(10, 32000, seed)`, seeds 1 and 2, as a batch, and (`*_8s`) for `wave(8, 32000, 3)`,
 followed by 2 s of zeros.
 """
@@ -22,9 +22,10 @@ from v2abench.media.audio import Audio
 from v2abench.media.reading import AudioWindow
 from v2abench.networks import passt
 from v2abench.networks.passt import SAMPLE_RATE, PaSST, PaSSTNet, load_network, log_mel
+from v2abench.selftest.goldens import golden
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
-GOLDEN = np.load(GOLDENS / "passt.npz")
+GOLDEN = golden("passt")
 
 
 def window(samples: NDArray[np.float32]) -> AudioWindow:

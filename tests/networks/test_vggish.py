@@ -1,6 +1,6 @@
 """VGGish against the reference implementation's arrays (specs/audio_evaluators.md, 2.3), and its invariances.
 
-`goldens/vggish.npz` holds what av-benchmark computes with the weights that `fill_` makes:
+`vggish.npz` holds what av-benchmark computes with the weights that `fill_` makes:
 for `wave(10, 16000, seed)`, seeds 1 and 2, as a batch, and (`*_8s`) for `wave(8, 16000, 3)`.
 """
 
@@ -21,9 +21,10 @@ from v2abench.media.audio import Audio
 from v2abench.media.reading import AudioWindow
 from v2abench.networks import vggish
 from v2abench.networks.vggish import SAMPLE_RATE, VGGish, VGGishNet, load_network
+from v2abench.selftest.goldens import golden
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
-GOLDEN = np.load(GOLDENS / "vggish.npz")
+GOLDEN = golden("vggish")
 
 
 def window(samples: NDArray[np.float32]) -> AudioWindow:

@@ -24,7 +24,7 @@ class Tones:
 
     lives: int = 100
     refused: tuple[str, ...] = ()
-    recipe: Mapping[str, object] = field(default_factory=lambda: {"pitch": 440})
+    recipe: Mapping[str, bool | int | float | str] = field(default_factory=lambda: {"pitch": 440})
     asked: list[Request] = field(default_factory=list)
     info: ModelInfo = field(default_factory=lambda: ModelInfo("tones"))
 

@@ -7,7 +7,17 @@ import typer
 from rich.logging import RichHandler
 
 from v2abench import __version__
-from v2abench.cli import boards, cache, checking, environment, evaluating, generating, listing, weights
+from v2abench.cli import (
+    boards,
+    cache,
+    checking,
+    environment,
+    evaluating,
+    generating,
+    listing,
+    selftest,
+    weights,
+)
 from v2abench.cli.consoles import messages
 
 app = typer.Typer(
@@ -39,6 +49,7 @@ def _start(
 app.command("eval")(evaluating.evaluate_command)
 app.command("generate")(generating.generate_command)
 app.command("check")(checking.check_command)
+app.command("selftest")(selftest.selftest_command)
 app.command("doctor")(environment.doctor_command)
 app.add_typer(boards.app, name="leaderboard")
 app.add_typer(listing.models, name="models")

@@ -24,21 +24,6 @@ class Format(StrEnum):
     WAV = "wav"
 
 
-class GenerationPrecision(StrEnum):
-    """Of a model's network; weights stay float32."""
-
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-    FLOAT16 = "float16"
-
-
-class GenerationWeights(StrEnum):
-    """Where weights come from."""
-
-    OFFICIAL = "official"
-    DETERMINISTIC = "deterministic"
-
-
 def generate_command(
     model: Annotated[str, typer.Option("--model", help="As in `v2abench models list`.", metavar="SPEC")],
     dataset: shared.Dataset,
@@ -55,15 +40,15 @@ def generate_command(
     sampler: shared.Sampler = None,
     negative_prompt: shared.NegativePrompt = None,
     precision: Annotated[
-        GenerationPrecision, typer.Option("--precision", help="Of the flow network.")
-    ] = GenerationPrecision.FLOAT32,
+        shared.Precision, typer.Option("--precision", help="Of the flow network.")
+    ] = shared.Precision.FLOAT32,
     compiled: Annotated[bool, typer.Option("--compile", help="Compile the flow network first.")] = False,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Clips sampled at once.")] = 4,
     seed: Annotated[int, typer.Option("--seed", help="From which each clip's own seed comes.")] = 0,
     weights: Annotated[
-        GenerationWeights,
+        shared.Weights,
         typer.Option("--weights", help="`deterministic`: no checkpoints, and only noise; to try out."),
-    ] = GenerationWeights.OFFICIAL,
+    ] = shared.Weights.OFFICIAL,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     workers: shared.Workers = None,
     audio_format: Annotated[Format, typer.Option("--format", help="Of the sounds.")] = Format.FLAC,

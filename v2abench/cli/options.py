@@ -15,6 +15,21 @@ class SamplerName(StrEnum):
     HEUN = "heun"
 
 
+class Precision(StrEnum):
+    """Of networks on the device."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+class Weights(StrEnum):
+    """Where weights come from."""
+
+    OFFICIAL = "official"
+    DETERMINISTIC = "deterministic"
+
+
 Dataset = Annotated[
     str,
     typer.Option(

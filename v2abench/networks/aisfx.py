@@ -156,6 +156,7 @@ class AiSFX:
     version: ClassVar[int] = 1
     modality: ClassVar[Literal["audio"]] = "audio"
     weights: ClassVar[tuple[str, ...]] = ("aisfx",)
+    memory: ClassVar[int] = 25_000_000
     features: ClassVar[tuple[str, ...]] = ("embedding", "logits")
     frames: ClassVar[None] = None
 
