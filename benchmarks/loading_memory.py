@@ -43,9 +43,8 @@ def load(model: str, path: Path | None) -> None:
     size = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
     taken = peak() - before
     source = "checkpoint" if path else "deterministic weights"
-    print(
-        f"{model}, {source}: weights {size / 1e9:.2f} GB, memory {taken / 1e9:.2f} GB, ratio {taken / size:.2f}"
-    )
+    sizes = f"weights {size / 1e9:.2f} GB, memory {taken / 1e9:.2f} GB"
+    print(f"{model}, {source}: {sizes}, ratio {taken / size:.2f}")
 
 
 def main() -> None:
