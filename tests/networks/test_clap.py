@@ -5,7 +5,6 @@ own entry names, for `wave(8, 48000)` and `wave(3, 48000)`.
 """
 
 import re
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -28,14 +27,6 @@ from v2abench.weights.deterministic import weights_mode
 
 GOLDEN = golden("clap_audio")
 CONSTANT = re.compile(r"extractor|attn_mask")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @cache

@@ -7,7 +7,7 @@ for `wave(10, 16000, seed)`, seeds 1 and 2, as a batch, and (`*_8s`) for `wave(8
 import io
 import pickle
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +53,6 @@ def hollow() -> dict[str, torch.Tensor]:
     with torch.device("meta"):
         entries = Cnn14Net().state_dict()
     return {name: torch.zeros((), dtype=entry.dtype).expand(entry.shape) for name, entry in entries.items()}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

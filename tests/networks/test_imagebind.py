@@ -6,7 +6,7 @@ model ("full") and for a small one of the same make.
 
 import json
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -46,14 +46,6 @@ OTHERS = {
 TOWERS = pytest.mark.parametrize(
     ("make", "size"), [(vision_tower, VISION), (audio_tower, AUDIO)], ids=["vision", "audio"]
 )
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

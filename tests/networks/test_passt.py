@@ -7,7 +7,6 @@ followed by 2 s of zeros.
 
 import pickle
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -38,14 +37,6 @@ def window(samples: NDArray[np.float32]) -> AudioWindow:
         file_seconds=seconds,
         margin=np.zeros((1, 0), np.float32),
     )
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

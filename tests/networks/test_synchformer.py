@@ -37,14 +37,6 @@ small_comparison = partial(Comparison, width=96, depth=2, heads=4)
 close = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "synchformer.pth"

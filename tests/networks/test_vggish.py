@@ -6,7 +6,6 @@ for `wave(10, 16000, seed)`, seeds 1 and 2, as a batch, and (`*_8s`) for `wave(8
 
 import pickle
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -37,14 +36,6 @@ def window(samples: NDArray[np.float32]) -> AudioWindow:
         file_seconds=seconds,
         margin=np.zeros((1, 0), np.float32),
     )
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

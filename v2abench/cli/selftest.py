@@ -92,8 +92,9 @@ def _show_checkpoints(device: str) -> bool:
     for answer in answers(device):
         passed = passed and answer.passed
         pinned = "none known yet" if answer.pinned is None else f"{answer.pinned:.6f}"
-        verdict = "" if answer.pinned is None else "ok" if answer.passed else "DEVIATES"
-        table.add_row(answer.network, f"{answer.value:.6f}", pinned, verdict)
+        verdict = "" if answer.passed and answer.pinned is None else "ok" if answer.passed else "DEVIATES"
+        value = "" if answer.value is None else f"{answer.value:.6f}"
+        table.add_row(answer.network, value, pinned, Text(answer.problem or verdict))
     results.print(table)
     return passed
 

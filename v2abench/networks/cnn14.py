@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from v2abench.errors import ClipFault
 from v2abench.networks.mel import slaney_bank
 from v2abench.weights.deterministic import filled, is_deterministic
 from v2abench.weights.fetching import require
+from v2abench.weights.reading import read_pickle
 
 if TYPE_CHECKING:
     from v2abench.media.reading import AudioWindow
@@ -106,13 +107,7 @@ class _ConvBlock(nn.Module):
 
 def load_network(checkpoint: Path) -> Cnn14Net:
     """Return the network with the official weights, in eval mode on the CPU."""
-    # The checkpoint also holds the state of its sampler: NumPy int64 arrays, which a pickle
-    # builds by a function whose module NumPy 2 renamed.
-    rebuild = np.empty(0).__reduce__()[0]
-    allowed: list[Any] = [np.ndarray, np.dtype, type(np.dtype(np.int64))]
-    allowed += [(rebuild, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")]
-    with torch.serialization.safe_globals(allowed):
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)["model"]
+    state = read_pickle(checkpoint)["model"]  # beside it: the state of its sampler, NumPy arrays
     with torch.device("meta"):
         network = Cnn14Net()
     network.load_state_dict(state, strict=True, assign=True)

@@ -29,17 +29,21 @@ TOLERANCE = 1e-4
 class Answer:
     """What a network with an official checkpoint says: the root mean square of its first feature.
 
-    `pinned` is the value that is known for this checkpoint, None where none is.
+    `value` is None where it said nothing, for the `problem`. `pinned` is the value that is
+    known for this checkpoint, None where none is.
     """
 
     network: str
     sha256: str
-    value: float
+    value: float | None
     pinned: float | None
+    problem: str | None = None
 
     @property
     def passed(self) -> bool:
-        """Whether the value is the pinned one, if there is one."""
+        """Whether there is a value, and it is the pinned one, if there is one."""
+        if self.value is None:
+            return False
         return self.pinned is None or abs(self.value - self.pinned) <= TOLERANCE * abs(self.pinned)
 
 
@@ -57,10 +61,12 @@ def answers(device: str) -> Iterator[Answer]:
         return
     (clip,) = open_dataset("impacts", DatasetOptions(limit=1)).clips
     for network in usable:
-        value = _value(network, clip, device)
-        if value is not None:
-            sha256 = identity(network.weights[0])
-            yield Answer(network.name, sha256, value, PINNED.get((network.name, sha256)))
+        sha256 = identity(network.weights[0])
+        pinned = PINNED.get((network.name, sha256))
+        try:
+            yield Answer(network.name, sha256, _value(network, clip, device), pinned)
+        except ClipFault as fault:
+            yield Answer(network.name, sha256, None, pinned, str(fault))
 
 
 def _networks() -> list[Network]:
@@ -69,11 +75,13 @@ def _networks() -> list[Network]:
     return [network for network in built if is_media(network) and network.weights]
 
 
-def _value(network: Network, clip: Clip, device: str) -> float | None:
-    content = Content.of_text(clip.label or "") if network.modality == "text" else Content(clip.video, "")
+def _value(network: Network, clip: Clip, device: str) -> float:
+    """Ask one network; raises `ClipFault` where it can say nothing of the clip."""
+    file = clip.video if network.modality == "video" or clip.reference is None else clip.reference
+    content = Content.of_text(clip.label or "") if network.modality == "text" else Content(file, "")
     (prepared,) = prepare(Job(content, (network,)), SECONDS)
     if isinstance(prepared, ClipFault):
-        return None
+        raise prepared
     with torch.inference_mode(), exact_arithmetic():
         features = network.load(device)([prepared])[0]
     return float(np.sqrt(np.mean(np.square(features[network.features[0]], dtype=np.float64))))

@@ -13,9 +13,9 @@ from importlib.util import find_spec
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from v2abench.contracts import Array, Network, Prepared
-from v2abench.errors import ClipFault
 from v2abench.features.extraction import exact_arithmetic
 from v2abench.media.audio import Audio
 from v2abench.media.reading import AudioWindow
@@ -24,6 +24,7 @@ from v2abench.metrics.inception import inception_score
 from v2abench.metrics.kl import softmax_divergences
 from v2abench.networks.cnn14 import Cnn14
 from v2abench.networks.imagebind import ImageBindAudio, ImageBindVideo
+from v2abench.networks.imagebind_inputs import scale_frame
 from v2abench.networks.passt import PaSST
 from v2abench.networks.synchformer.audio import SynchformerAudio
 from v2abench.networks.synchformer.comparison import compare
@@ -99,10 +100,7 @@ def _watched_by_imagebind(device: str) -> Array:
     """Two views of the deterministic video: their mean, as the network gives it."""
     chosen = frames(175, 320)[24::50, :, 40:280].transpose(0, 2, 3, 1)
     network = ImageBindVideo()
-    scale = network.frames.transform
-    if scale is None:
-        raise ClipFault("undefined", "ImageBind's frames are scaled as they are decoded")
-    views = network.prepare(np.stack([scale(frame) for frame in chosen])).inputs["views"]
+    views = network.prepare(np.stack([scale_frame(frame) for frame in chosen])).inputs["views"]
     return np.asarray(network.load(device)([Prepared({"views": views[[0, 4]]})])[0]["embedding"])
 
 
@@ -126,19 +124,23 @@ def _compared(device: str) -> Array:  # noqa: ARG001 (the comparison always runs
     return compare(video[:, :14], sound[:, :14])
 
 
+def laion_entries() -> dict[str, Tensor]:
+    """Return deterministic weights of CLAP's sound half under LAION's names, constants left out."""
+    constant = ("extractor", "attn_mask", "relative_position_index", "num_batches_tracked")
+    return {
+        name: values(name, shape)
+        for name, shape, _ in golden_entries("clap_audio")
+        if not any(word in name for word in constant)
+    }
+
+
 def _heard_by_clap(device: str) -> Array:
     """With weights under LAION's names, so that the conversion is checked too."""
     from v2abench.networks.clap.audio import ClapAudio, embed
     from v2abench.networks.clap.checkpoint import audio_half, convert, load_entries
 
-    constant = ("extractor", "attn_mask", "relative_position_index", "num_batches_tracked")
-    entries = {
-        name: values(name, shape)
-        for name, shape, _ in golden_entries("clap_audio")
-        if not any(word in name for word in constant)
-    }
     model = audio_half()
-    load_entries(model, "audio", convert(entries))
+    load_entries(model, "audio", convert(laion_entries()))
     prepared = ClapAudio().prepare(window(wave(8, 48000), 48000))
     return np.asarray(embed(model.eval().to(device), [prepared])[0])
 

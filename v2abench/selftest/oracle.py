@@ -1,8 +1,8 @@
 """What the public packages say, run inside of their own environment by `selftest --upstream`.
 
-    python oracle.py NETWORK DETERMINISTIC.py SIGNALS.py OUT.npz [CHECKPOINT]
+    python oracle.py NETWORK DETERMINISTIC.py SIGNALS.py READING.py OUT.npz [CHECKPOINT]
 
-It imports nothing of v2abench but the two modules given by path, which need NumPy and
+It imports nothing of v2abench but the three modules given by path, which need NumPy and
 torch alone: the same weights and the same signals as on the other side. With a
 CHECKPOINT the network is loaded with it instead.
 """
@@ -29,7 +29,7 @@ def load_module(path: Path) -> ModuleType:
     return module
 
 
-def passt(weights: Any, signals: Any, checkpoint: str | None) -> dict[str, Any]:
+def passt(weights: Any, signals: Any, checkpoint: Any) -> dict[str, Any]:
     """hear21passt's network and front end on 10 s."""
     from hear21passt.models.passt import get_model
     from hear21passt.models.preprocess import AugmentMelSTFT
@@ -42,7 +42,7 @@ def passt(weights: Any, signals: Any, checkpoint: str | None) -> dict[str, Any]:
     return {"embedding": embedding[0], "logits": logits[0]}
 
 
-def cnn14(weights: Any, signals: Any, checkpoint: str | None) -> dict[str, Any]:
+def cnn14(weights: Any, signals: Any, checkpoint: Any) -> dict[str, Any]:
     """panns-inference's Cnn14 on 10 s; it gives the logits after the sigmoid only."""
     from panns_inference.models import Cnn14
 
@@ -52,7 +52,7 @@ def cnn14(weights: Any, signals: Any, checkpoint: str | None) -> dict[str, Any]:
     return {"embedding": answer["embedding"][0], "probabilities": answer["clipwise_output"][0]}
 
 
-def imagebind(weights: Any, signals: Any, checkpoint: str | None) -> dict[str, Any]:  # noqa: ARG001
+def imagebind(weights: Any, signals: Any, checkpoint: Any) -> dict[str, Any]:  # noqa: ARG001
     """An ImageBind of small width, both towers that the IB-score needs, on given tensors."""
     import torchvision.transforms.functional
 
@@ -74,7 +74,7 @@ def imagebind(weights: Any, signals: Any, checkpoint: str | None) -> dict[str, A
     return {"vision": answer["vision"], "audio": answer["audio"]}
 
 
-def clap_audio(weights: Any, signals: Any, checkpoint: str | None) -> dict[str, Any]:
+def clap_audio(weights: Any, signals: Any, checkpoint: Any) -> dict[str, Any]:
     """laion-clap's HTSAT-base with its projection on 10 s."""
     keep_off_the_hub()
     import laion_clap  # noqa: F401 (it puts `clap_module` on the path)
@@ -106,7 +106,7 @@ def keep_off_the_hub() -> None:
 def fill(
     network: torch.nn.Module,
     weights: Any,
-    checkpoint: str | None,
+    checkpoint: Any,
     skip: tuple[str, ...] = (),
     entry: str | None = None,
 ) -> None:
@@ -114,11 +114,13 @@ def fill(
     if checkpoint is None:
         weights.fill_(network, skip=skip)
         return
-    state = torch.load(checkpoint, map_location="cpu", weights_only=False)
-    state = state[entry] if entry else state
-    names = network.state_dict().keys()
+    state = checkpoint[entry] if entry else checkpoint
+    own = network.state_dict()
     plain = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    network.load_state_dict({name: tensor for name, tensor in plain.items() if name in names}, strict=False)
+    lacking = [name for name in own if name not in plain and not any(word in name for word in skip)]
+    if lacking:
+        raise ValueError(f"the checkpoint lacks {len(lacking)} entries, e.g. {lacking[0]}")
+    network.load_state_dict({name: tensor for name, tensor in plain.items() if name in own}, strict=False)
 
 
 NETWORKS = {"passt": passt, "cnn14": cnn14, "imagebind": imagebind, "clap_audio": clap_audio}
@@ -130,13 +132,15 @@ def main() -> None:
     parser.add_argument("network", choices=NETWORKS)
     parser.add_argument("deterministic", type=Path)
     parser.add_argument("signals", type=Path)
+    parser.add_argument("reading", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("checkpoint", nargs="?")
+    parser.add_argument("checkpoint", type=Path, nargs="?")
     given = parser.parse_args()
     sys.argv = sys.argv[:1]  # laion-clap parses the command line when it is imported
     weights, signals = load_module(given.deterministic), load_module(given.signals)
+    checkpoint = load_module(given.reading).read_pickle(given.checkpoint) if given.checkpoint else None
     with torch.inference_mode():
-        answers = NETWORKS[given.network](weights, signals, given.checkpoint)
+        answers = NETWORKS[given.network](weights, signals, checkpoint)
     np.savez(given.out, **{name: tensor.float().numpy() for name, tensor in answers.items()})
 
 

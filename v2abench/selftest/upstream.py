@@ -26,10 +26,9 @@ from v2abench.networks.cnn14 import Cnn14
 from v2abench.networks.imagebind import TowerSize, audio_tower, vision_tower
 from v2abench.networks.passt import PaSST
 from v2abench.selftest import oracle, signals
-from v2abench.selftest.checks import window
-from v2abench.selftest.goldens import golden_entries
+from v2abench.selftest.checks import laion_entries, window
 from v2abench.selftest.signals import wave
-from v2abench.weights import deterministic
+from v2abench.weights import deterministic, reading
 from v2abench.weights.deterministic import fill_, values, weights_mode
 from v2abench.weights.registry import local_path, state
 
@@ -139,7 +138,7 @@ def ask(
     labels.write_text("index,mid,display_name\n" + "".join(f'{n},/m/{n},"{n}"\n' for n in range(527)))
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "answers.npz"
-        modules = [str(module.__file__) for module in (oracle, deterministic, signals)]
+        modules = [str(module.__file__) for module in (oracle, deterministic, signals, reading)]
         command = [
             str(python),
             modules[0],
@@ -203,12 +202,8 @@ def _imagebind(_checkpoint: str | None) -> Mapping[str, Array]:
 
 def _clap(checkpoint: str | None) -> Mapping[str, Array]:
     model = audio_half().eval()
-    constant = ("extractor", "attn_mask", "relative_position_index", "num_batches_tracked")
-    entries = golden_entries("clap_audio")
     state_dict = (
-        read_checkpoint("music_speech_audioset", Path(checkpoint))
-        if checkpoint
-        else convert({n: values(n, s) for n, s, _ in entries if not any(word in n for word in constant)})
+        read_checkpoint("music_speech_audioset", Path(checkpoint)) if checkpoint else convert(laion_entries())
     )
     load_entries(model, "audio", state_dict)
     return {"embedding": embed(model, [ClapAudio().prepare(window(wave(10, 48000, 1), 48000))])[0]}

@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from v2abench.errors import UnknownNameError, V2ABenchError
 from v2abench.weights.deterministic import fill_, is_deterministic
 from v2abench.weights.fetching import require
+from v2abench.weights.reading import read_pickle
 
 CHECKPOINTS = {"music_speech_audioset": "clap_music_speech_audioset", "larger_clap_general": "clap_general"}
 """Parameter of the networks -> entry of the weights registry.
@@ -89,13 +88,7 @@ def text_half() -> nn.Module:
 
 def read_checkpoint(name: str, path: Path) -> Mapping[str, Tensor]:
     """Return the entries of a checkpoint under the names that transformers has for them."""
-    # LAION's file is that of a training run, which holds NumPy scalars.
-    scalar = np.int64(0).__reduce__()[0]
-    kinds = {type(np.dtype(kind)) for kind in (np.int64, np.float64, np.float32)}
-    allowed: list[Any] = [np.dtype, *kinds]
-    allowed += [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
-    with torch.serialization.safe_globals(allowed):
-        state = torch.load(path, map_location="cpu", weights_only=True)
+    state = read_pickle(path)
     return convert(state["state_dict"]) if name == "music_speech_audioset" else state
 
 
