@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from v2abench.contracts import Array, Forward, Prepared
 from v2abench.errors import ClipFault
+from v2abench.media.slaney import slaney_bank
 from v2abench.weights.deterministic import filled, is_deterministic
 from v2abench.weights.fetching import require
 
@@ -40,10 +41,6 @@ SHORTEST = 4960
 """Samples that give 32 frames, of which five poolings leave one."""
 
 _POWER_FLOOR = 1e-10
-_HZ_PER_MEL = 200 / 3
-_LOG_START_HZ = 1000
-_LOG_START_MEL = _LOG_START_HZ / _HZ_PER_MEL
-_MEL_PER_LOG = 27 / np.log(6.4)
 
 
 def log_mel(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -60,16 +57,7 @@ def log_mel(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @cache
 def _mel_bank() -> NDArray[np.float64]:
-    """Slaney's mel triangles, linear in Hz and of unit area, (257, 64)."""
-    top = _LOG_START_MEL + _MEL_PER_LOG * np.log(HIGHEST_HZ / _LOG_START_HZ)
-    mel = np.linspace(LOWEST_HZ / _HZ_PER_MEL, top, BANDS + 2)
-    logarithmic = _LOG_START_HZ * np.exp((mel - _LOG_START_MEL) / _MEL_PER_LOG)
-    edges = np.where(mel < _LOG_START_MEL, mel * _HZ_PER_MEL, logarithmic)
-    low, centre, high = edges[:-2], edges[1:-1], edges[2:]
-    bins = np.linspace(0, SAMPLE_RATE / 2, FRAME // 2 + 1)[:, None]
-    triangles = np.maximum(0, np.minimum((bins - low) / (centre - low), (high - bins) / (high - centre)))
-    bank: NDArray[np.float64] = triangles * 2 / (high - low)
-    return bank
+    return slaney_bank(SAMPLE_RATE, FRAME, BANDS, LOWEST_HZ, HIGHEST_HZ)
 
 
 class Cnn14Net(nn.Module):
