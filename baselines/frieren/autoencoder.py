@@ -68,8 +68,7 @@ class _Encoder(nn.Module):
         first, last = size.widths[0], size.widths[-1]
         self.conv_in = nn.Conv1d(size.bands, first, _EDGE_KERNEL, padding=_EDGE_KERNEL // 2)
         self.down = nn.ModuleList(
-            _level(width, outputs, 2, _ENCODER_KERNEL)
-            for width, outputs in pairwise((first, *size.widths))
+            _level(width, outputs, 2, _ENCODER_KERNEL) for width, outputs in pairwise((first, *size.widths))
         )
         self.down[0].add_module("downsample", _Downsample(first))
         self.mid = _middle(last, _ENCODER_KERNEL)
@@ -91,8 +90,7 @@ class _Decoder(nn.Module):
         self.conv_in = nn.Conv1d(size.channels, last, _EDGE_KERNEL, padding=_EDGE_KERNEL // 2)
         self.mid = _middle(last, _DECODER_KERNEL)
         self.up = nn.ModuleList(
-            _level(width, outputs, 3, _DECODER_KERNEL)
-            for outputs, width in pairwise((*size.widths, last))
+            _level(width, outputs, 3, _DECODER_KERNEL) for outputs, width in pairwise((*size.widths, last))
         )
         self.up[1].add_module("upsample", _Upsample(size.widths[1]))
         self.norm_out = nn.GroupNorm(32, first, eps=1e-6)

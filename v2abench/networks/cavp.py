@@ -9,7 +9,6 @@ striding over time anywhere.
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -28,6 +27,7 @@ from v2abench.media.reading import FrameStream
 from v2abench.networks.cnn14 import ConvBlock
 from v2abench.weights.deterministic import filled, is_deterministic
 from v2abench.weights.fetching import require
+from v2abench.weights.reading import read_checkpoint
 
 WEIGHTS = "cavp"
 FRAME_RATE = Fraction(4)
@@ -170,8 +170,7 @@ def load_tower(make: type[TowerT], checkpoint: Path) -> TowerT:
     with torch.device("meta"):
         tower = make()
     parts = tuple(f"{name}." for name, _ in tower.named_children())
-    state = _read(checkpoint)
-    mine = {name: tensor for name, tensor in state.items() if name.startswith(parts)}
+    mine = {name: tensor for name, tensor in _entries(checkpoint).items() if name.startswith(parts)}
     try:
         tower.load_state_dict(mine, strict=True, assign=True)
     except RuntimeError as error:
@@ -182,17 +181,10 @@ def load_tower(make: type[TowerT], checkpoint: Path) -> TowerT:
     return tower.eval().requires_grad_(False)
 
 
-def _read(checkpoint: Path) -> dict[str, Tensor]:
+def _entries(checkpoint: Path) -> dict[str, Tensor]:
     """The entries, flat or under `state_dict`; training in parallel left `module.` in their names."""
-    try:
-        loaded = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise V2ABenchError(
-            f"{checkpoint} holds more than tensors, and loading it might run its code; save its "
-            "`state_dict` alone, where you trust it, and install that with `weights pull --file`"
-        ) from error
-    state = loaded.get("state_dict", loaded)
-    return {name.replace("module.", ""): tensor for name, tensor in state.items()}
+    loaded = read_checkpoint(checkpoint)
+    return {name.replace("module.", ""): tensor for name, tensor in loaded.get("state_dict", loaded).items()}
 
 
 @dataclass(frozen=True)
