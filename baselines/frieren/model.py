@@ -109,7 +109,7 @@ def _open(variant: Variant, argument: str, context: ModelContext) -> Frieren:
     if context.extractor is not None and not is_deterministic():
         for name in (variant.weights, WEIGHTS, VOCODER_WEIGHTS):
             require(name, offline=context.offline, progress=context.progress)
-    return Frieren(variant, context)
+    return Frieren(variant, context, OFFICIAL)
 
 
 class Frieren:
@@ -120,9 +120,7 @@ class Frieren:
     360 and 400.)
     """
 
-    def __init__(
-        self, variant: Variant, context: ModelContext, architecture: Architecture = OFFICIAL
-    ) -> None:
+    def __init__(self, variant: Variant, context: ModelContext, architecture: Architecture) -> None:
         self.variant = variant
         self.device = context.device
         self.options: GenerationOptions = context.options

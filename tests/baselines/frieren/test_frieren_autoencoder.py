@@ -20,9 +20,7 @@ from v2abench.baselines.vocoders.bigvgan import (
     load_bigvgan,
 )
 
-TINY_VOCODER = BigVGANConfig(
-    16, (4, 2), (8, 4), bias=True, output="tanh", width=32, block_kernels=(3, 7)
-)
+TINY_VOCODER = BigVGANConfig(16, (4, 2), (8, 4), bias=True, output="tanh", width=32, block_kernels=(3, 7))
 SIZES = pytest.mark.parametrize(
     ("tag", "size"), [("tiny", TINY_AUTOENCODER), ("real", autoencoder.OFFICIAL)], ids=["tiny", "real"]
 )

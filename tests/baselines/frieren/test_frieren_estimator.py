@@ -5,7 +5,16 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from frieren_reference import GOLDEN, TINY, both_branches, flow_network, guided_velocity, recorded_input, rows, unit
+from frieren_reference import (
+    GOLDEN,
+    TINY,
+    both_branches,
+    flow_network,
+    guided_velocity,
+    recorded_input,
+    rows,
+    unit,
+)
 from parity import assert_parity, entries, recorded, shapes
 from torch import Tensor
 
@@ -123,6 +132,8 @@ def test_a_batch_gives_what_its_items_give_alone() -> None:
     network = flow_network(TINY)
     x, told, steps = unit("x", 3, 4, 64), rows("told", 3, 8, 16), torch.tensor([0, 500, 999])
     together = network(x, steps, network.embed(told))
-    alone = torch.cat([network(x[i : i + 1], steps[i : i + 1], network.embed(told[i : i + 1])) for i in range(3)])
+    alone = torch.cat(
+        [network(x[i : i + 1], steps[i : i + 1], network.embed(told[i : i + 1])) for i in range(3)]
+    )
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
     assert (together[0] - together[1]).abs().max() > 0.1
