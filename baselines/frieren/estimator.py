@@ -93,11 +93,11 @@ class Estimator(nn.Module):
 class _TimeEmbedder(nn.Module):
     def __init__(self, width: int, sinusoids: int = 256) -> None:
         super().__init__()
-        self.half = sinusoids // 2
+        self.frequencies = sinusoids // 2
         self.mlp = nn.Sequential(nn.Linear(sinusoids, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, steps: Tensor) -> Tensor:
-        order = torch.arange(self.half, device=steps.device, dtype=torch.float32) / self.half
+        order = torch.arange(self.frequencies, device=steps.device, dtype=torch.float32) / self.frequencies
         angles = steps.float()[:, None] * torch.exp(-math.log(_LONGEST_PERIOD) * order)
         return cast(Tensor, self.mlp(torch.cat([angles.cos(), angles.sin()], dim=1)))
 

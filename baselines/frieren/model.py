@@ -245,7 +245,7 @@ class Frieren:
         """Return the velocity at (B, 20, 256) `x_t` and (B,) times, rounded to thousandths."""
         steps = torch.round(STEPS * t).clamp(max=STEPS - 1)
         with self._precision():
-            velocity = self._field(x_t, steps, embedded["frames"])
+            velocity: Tensor = self._field(x_t, steps, embedded["frames"])
         return velocity.float()
 
     def _precision(self) -> torch.autocast:

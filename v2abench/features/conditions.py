@@ -1,12 +1,12 @@
 """What networks say of clips' videos, for models that are told of them: computed once, kept in the store."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from v2abench.clips import Clip
 from v2abench.contracts import Array, Network
-from v2abench.errors import ClipFault
+from v2abench.errors import ClipFault, V2ABenchError
 from v2abench.features.contents import hash_contents
 from v2abench.features.extraction import Content, Extractor
 from v2abench.features.store import Record
@@ -38,22 +38,18 @@ class VideoConditions:
         contents = [self._contents[clip.video] for clip in clips]
         stored = own.store(self.network).read(own.key(c.hash) for c in contents if isinstance(c, Content))
         return [
-            content if isinstance(content, ClipFault) else _said(stored[own.key(content.hash)])
+            content if isinstance(content, ClipFault) else _said(stored.get(own.key(content.hash)))
             for content in contents
         ]
 
     def _own_extractor(self) -> Extractor:
         """One with a window of its own, and that keeps no network longer than it lives itself."""
-        given = self.extractor
-        return Extractor(
-            given.root,
-            Window(seconds=self.seconds),
-            device=given.device,
-            workers=given.workers,
-            batch_size=given.batch_size,
-            progress=given.progress,
+        return replace(self.extractor, window=Window(seconds=self.seconds), _loaded={})
+
+
+def _said(record: Record | None) -> Mapping[str, Array] | ClipFault:
+    if record is None:
+        raise V2ABenchError(
+            "conditions went from the cache while they were used (`cache gc`?); run the command again"
         )
-
-
-def _said(record: Record) -> Mapping[str, Array] | ClipFault:
     return record.fault or record.features

@@ -117,7 +117,7 @@ class _Convolution(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, kernel: tuple[int, int, int], stride: int = 1) -> None:
         super().__init__()
-        padding = tuple(size // 2 for size in kernel)
+        padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
         self.conv = nn.Conv3d(inputs, outputs, kernel, (1, stride, stride), padding, bias=False)
         self.bn = nn.BatchNorm3d(outputs)
 
@@ -144,7 +144,7 @@ class _SpectrogramEncoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.bn = nn.BatchNorm2d(_BANDS)
-        pools = (2, 2, 2, 2, (1, 2), 1)
+        pools: tuple[int | tuple[int, int], ...] = (2, 2, 2, 2, (1, 2), 1)
         widths = (1, 64, 128, 256, 512, 1024, 2048)
         for number, (inputs, outputs, pool) in enumerate(zip(widths, widths[1:], pools, strict=False), 1):
             self.add_module(f"conv_block{number}", ConvBlock(inputs, outputs, pool))
