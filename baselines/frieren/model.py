@@ -208,7 +208,8 @@ class Frieren:
         """
         mels = torch.cat([_repeated(log_mel(_waveform(sound, seconds)), MEL_FRAMES) for sound in audio])
         mean, _ = self._encoder(mels.to(self.device))
-        return SCALE * mean
+        latents: Tensor = SCALE * mean
+        return latents
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> list[Audio]:

@@ -7,6 +7,7 @@ It holds what cyanbx/Frieren-V2A@0c39692 computes with weights from `fill_`, at 
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from functools import cache
 
 import numpy as np
@@ -17,6 +18,9 @@ from torch import Tensor, nn
 
 from v2abench.baselines.frieren.autoencoder import AutoencoderSize
 from v2abench.baselines.frieren.estimator import EstimatorSize, FlowNetwork
+from v2abench.baselines.frieren.model import FRIEREN, Architecture, Frieren
+from v2abench.clips import Dataset
+from v2abench.models import ModelContext
 
 GOLDEN = np.load(GOLDENS / "frieren.npz")
 
@@ -54,6 +58,14 @@ def guided_velocity(network: FlowNetwork, x: Tensor, thousandth: int, both: Tens
     steps = torch.full((2 * len(x),), thousandth)
     told, empty = network(torch.cat([x, x]), steps, both).chunk(2)
     return empty + OFFICIAL_SCALE * (told - empty)
+
+
+def tiny_model() -> Frieren:
+    """The flow model around a copy of the small network, whose parameters can be trained."""
+    context = ModelContext(Dataset("none", "none", ()))
+    model = Frieren(FRIEREN, context, Architecture(estimator=TINY))
+    model.__dict__["network"] = deepcopy(flow_network(TINY)).requires_grad_(True)
+    return model
 
 
 @contextmanager

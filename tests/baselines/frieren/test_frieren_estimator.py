@@ -7,12 +7,14 @@ import pytest
 import torch
 from frieren_reference import (
     GOLDEN,
+    OFFICIAL_SCALE,
     TINY,
     both_branches,
     flow_network,
     guided_velocity,
     recorded_input,
     rows,
+    tiny_model,
     unit,
 )
 from parity import assert_parity, entries, recorded, shapes
@@ -20,6 +22,8 @@ from torch import Tensor
 
 from v2abench.baselines.frieren.checkpoint import UNUSED
 from v2abench.baselines.frieren.estimator import FRAMES_PER_ROW, OFFICIAL, EstimatorSize, FlowNetwork
+from v2abench.flow import Sampling
+from v2abench.sampling import sample_latents
 
 SIZES = pytest.mark.parametrize(
     ("tag", "size", "batch", "frames", "steps"),
@@ -137,3 +141,12 @@ def test_a_batch_gives_what_its_items_give_alone() -> None:
     )
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
     assert (together[0] - together[1]).abs().max() > 0.1
+
+
+@pytest.mark.parametrize(("count", "tolerance"), [(1, 1e-4), (4, 1e-4), (25, 5e-3)])
+def test_the_shared_sampler_gives_the_reference_s_latents(count: int, tolerance: float) -> None:
+    # In 25 steps three of the reference's times are truncated to one thousandth less.
+    golden = GOLDEN["tiny.euler4.traj"][-1] if count == 4 else GOLDEN[f"tiny.euler{count}.x"]
+    told, noise = {"rows": rows("input.feat", 2, 8, 16)}, unit("input.noise", 2, 4, 64)
+    latents = sample_latents(tiny_model(), told, noise, Sampling(count, OFFICIAL_SCALE))
+    assert_parity(latents, golden, tolerance)

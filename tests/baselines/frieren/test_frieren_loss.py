@@ -1,18 +1,14 @@
 """Frieren's losses against the reference's arrays."""
 
-from copy import deepcopy
-
 import numpy as np
 import pytest
 import torch
-from frieren_reference import GOLDEN, OFFICIAL_SCALE, TINY, flow_network, rows, unit
+from frieren_reference import GOLDEN, OFFICIAL_SCALE, rows, tiny_model, unit
 from parity import assert_parity
 from torch import Tensor
 
 from v2abench.baselines.frieren.loss import flow_matching_loss, training_loss, weight
-from v2abench.baselines.frieren.model import FRIEREN, Architecture, Frieren
-from v2abench.clips import Dataset
-from v2abench.models import ModelContext
+from v2abench.baselines.frieren.model import Frieren
 from v2abench.sampling import guided
 
 LATENTS = unit("input.x1", 4, 4, 64)
@@ -23,9 +19,7 @@ TIMES = torch.tensor([3, 250, 700, 999]) / 1000
 
 @pytest.fixture
 def model() -> Frieren:
-    model = Frieren(FRIEREN, ModelContext(Dataset("none", "none", ())), Architecture(estimator=TINY))
-    model.__dict__["network"] = deepcopy(flow_network(TINY)).requires_grad_(True)
-    return model
+    return tiny_model()
 
 
 @pytest.mark.parametrize("weighted", [True, False])
