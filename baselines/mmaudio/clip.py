@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from v2abench.errors import UnavailableError
 from v2abench.networks.resizing import resize
+from v2abench.weights.checkpoints import read_checkpoint
 from v2abench.weights.deterministic import deterministic_state, is_deterministic
 from v2abench.weights.fetching import require
 
@@ -97,7 +98,7 @@ def load_tower(make: Callable[[Architecture], nn.Module], parts: Architecture | 
     if is_deterministic():
         state = deterministic_state(tower.state_dict())
     else:
-        whole = torch.load(require(WEIGHTS), map_location="cpu", weights_only=True, mmap=True)
+        whole = read_checkpoint(require(WEIGHTS))
         wanted = tower.state_dict()
         state = {name: whole[name] for name in wanted if name in whole}
     tower.load_state_dict(state, strict=True, assign=True)

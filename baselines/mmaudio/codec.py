@@ -1,11 +1,10 @@
 """From waveforms to MMAudio's latents and back: mel spectrogram, autoencoder, vocoder."""
 
 import math
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +29,7 @@ from v2abench.baselines.vocoders.bigvgan import (
     load_bigvgan,
 )
 from v2abench.baselines.vocoders.mel import MEL_16K, MEL_44K, MelConfig, log_mel
+from v2abench.weights.checkpoints import read_checkpoint
 from v2abench.weights.deterministic import deterministic_state, is_deterministic
 from v2abench.weights.fetching import require
 
@@ -98,14 +98,14 @@ class Codec:
         if is_deterministic():
             ones = torch.ones(1, self.config.autoencoder.bands, 1, device=self.device)
             return MelStatistics(torch.zeros_like(ones), ones)
-        state = read_checkpoint(self.config.weights[0])
+        state = read_checkpoint(require(self.config.weights[0]))
         return MelStatistics(*(state[name].to(self.device) for name in ("data_mean", "data_std")))
 
     @cached_property
     def _vocoder(self) -> BigVGAN:
         if is_deterministic():
             return deterministic_bigvgan(self.config.vocoder).to(self.device)
-        state = read_checkpoint(self.config.weights[1])["generator"]
+        state = read_checkpoint(require(self.config.weights[1]))["generator"]
         return load_bigvgan(self.config.vocoder, state).to(self.device)
 
     def _half(self, kind: type[Half]) -> Half:
@@ -115,19 +115,9 @@ class Codec:
         if is_deterministic():
             state = deterministic_state(module.state_dict())
         else:
-            whole = read_checkpoint(self.config.weights[0])
+            whole = read_checkpoint(require(self.config.weights[0]))
             state = {name: entry for name, entry in whole.items() if name.startswith(f"{prefix}.")}
         module.load_state_dict(state, strict=True, assign=True)
         half = cast(Half, module[prefix].eval().requires_grad_(False))
         fold_magnitudes(half)
         return half.to(self.device)
-
-
-def read_checkpoint(name: str) -> dict[str, Any]:
-    """Return the content of a registered checkpoint, mapped where its format allows.
-
-    Raises `V2ABenchError` where it is not to be had.
-    """
-    path = require(name)
-    mappable = zipfile.is_zipfile(path)
-    return cast("dict[str, Any]", torch.load(path, map_location="cpu", weights_only=True, mmap=mappable))

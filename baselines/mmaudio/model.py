@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from v2abench import sampling
-from v2abench.baselines.mmaudio.codec import CODECS, Codec, read_checkpoint
+from v2abench.baselines.mmaudio.codec import CODECS, Codec
 from v2abench.baselines.mmaudio.network import MMAudioNetwork, checkpoint_entries
 from v2abench.baselines.mmaudio.stored import CLIP, SYNC, StoredConditions
 from v2abench.baselines.mmaudio.training import draw, flow_matching_loss
@@ -19,6 +19,7 @@ from v2abench.flow import Conditions, Embedded, Sampling
 from v2abench.media.audio import Audio
 from v2abench.media.resampling import KAISER_BEST, resample
 from v2abench.models import ModelContext
+from v2abench.weights.checkpoints import read_checkpoint
 from v2abench.weights.deterministic import Mode, filled, is_deterministic, weights_mode
 from v2abench.weights.fetching import require
 from v2abench.weights.registry import identity
@@ -194,7 +195,7 @@ def load_network(variant: Variant) -> MMAudioNetwork:
         return filled(lambda: MMAudioNetwork(variant.network))
     with torch.device("meta"):
         network = MMAudioNetwork(variant.network)
-    state = checkpoint_entries(read_checkpoint(variant.weights))
+    state = checkpoint_entries(read_checkpoint(require(variant.weights)))
     network.load_state_dict(state, strict=True, assign=True)
     return network.eval().requires_grad_(False)
 

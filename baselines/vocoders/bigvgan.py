@@ -20,7 +20,6 @@ from v2abench.weights.deterministic import values
 TAPS = 12
 """Length of the anti-aliasing filter."""
 
-RESBLOCK_KERNELS = (3, 7, 11)
 DILATIONS = (1, 3, 5)
 
 _LEAST = 1e-9
@@ -31,8 +30,8 @@ _QUIET = 0.01
 class BigVGANConfig:
     """Mel bands, stride and kernel of each upsampling stage, and how the waveform ends.
 
-    `width` is that before the first stage; each stage halves it. `output` bounds the
-    waveform by a tanh or by clipping at ±1.
+    `width` is that before the first stage; each stage halves it. A stage is the mean of
+    blocks with `block_kernels`. `output` bounds the waveform by a tanh or by clipping at ±1.
     """
 
     bands: int
@@ -41,6 +40,7 @@ class BigVGANConfig:
     bias: bool
     output: Literal["tanh", "clamp"]
     width: int = 1536
+    block_kernels: tuple[int, ...] = (3, 7, 11)
 
     @property
     def hop(self) -> int:
@@ -72,7 +72,7 @@ class BigVGAN(nn.Module):
             for rate, kernel, wide, narrow in stages
         )
         self.resblocks = nn.ModuleList(
-            _Block(width, kernel) for width in widths[1:] for kernel in RESBLOCK_KERNELS
+            _Block(width, kernel) for width in widths[1:] for kernel in config.block_kernels
         )
         self.activation_post = _Activation(widths[-1])
         self.conv_post = nn.Conv1d(widths[-1], 1, 7, padding=3, bias=config.bias)
@@ -85,7 +85,7 @@ class BigVGAN(nn.Module):
     def raw(self, mel: Tensor) -> Tensor:
         """Return the waveform before it is bounded."""
         x = self.conv_pre(mel)
-        count = len(RESBLOCK_KERNELS)
+        count = len(self.config.block_kernels)
         for stage, (up,) in enumerate(cast("list[list[nn.Module]]", self.ups)):
             x = up(x)
             x = sum(block(x) for block in self.resblocks[stage * count : (stage + 1) * count]) / count

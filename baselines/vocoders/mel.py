@@ -10,13 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from v2abench.networks.mel import slaney_bank
+
 _LEAST_POWER = 1e-9
 _LEAST_MAGNITUDE = 1e-5
-
-_LINEAR_STEP = 200 / 3
-"""Hertz of one mel below 1000 Hz on the scale of Slaney's Auditory Toolbox."""
-_LOG_STEP = np.log(6.4) / 27
-_BREAK = 1000.0
 
 
 @dataclass(frozen=True)
@@ -53,26 +50,6 @@ def log_mel(waveform: Tensor, config: MelConfig) -> Tensor:
 
 @lru_cache(maxsize=4)
 def mel_bank(config: MelConfig) -> NDArray[np.float32]:
-    """Return the (bands, window / 2 + 1) triangles on Slaney's mel scale, each of unit area.
-
-    Source: as `librosa.filters.mel` with its defaults makes them.
-    """
-    frequencies = np.linspace(0, config.sample_rate / 2, config.window // 2 + 1)
-    corners = _hertz(np.linspace(0, _mel(config.highest), config.bands + 2))
-    low, centre, high = corners[:-2, None], corners[1:-1, None], corners[2:, None]
-    triangles = np.minimum((frequencies - low) / (centre - low), (high - frequencies) / (high - centre))
-    bank: NDArray[np.float32] = (np.maximum(0, triangles) * (2 / (high - low))).astype(np.float32)
-    return bank
-
-
-def _mel(hertz: float) -> float:
-    if hertz < _BREAK:
-        return hertz / _LINEAR_STEP
-    return float(_BREAK / _LINEAR_STEP + np.log(hertz / _BREAK) / _LOG_STEP)
-
-
-def _hertz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
-    start = _BREAK / _LINEAR_STEP
-    linear = mel * _LINEAR_STEP
-    hertz: NDArray[np.float64] = np.where(mel < start, linear, _BREAK * np.exp(_LOG_STEP * (mel - start)))
-    return hertz
+    """Return the (bands, window / 2 + 1) triangles on Slaney's mel scale, each of unit area."""
+    bank = slaney_bank(config.sample_rate, config.window, config.bands, 0, config.highest)
+    return np.ascontiguousarray(bank.T, dtype=np.float32)

@@ -30,7 +30,7 @@ def test_list_shows_sizes_licences_and_users(capsys: pytest.CaptureFixture[str])
         assert entry.license.split()[0] in row
         assert entry.used_by[0] in row
     assert "not for commercial use" in shown
-    total = registry.readable_size(sum(entry.size for entry in registry.registry().values()))
+    total = registry.readable_size(sum(entry.size or 0 for entry in registry.registry().values()))
     assert f"{total} in all, 0.0 MB of them in the cache" in shown
 
 

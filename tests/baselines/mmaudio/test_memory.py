@@ -15,7 +15,7 @@ CODE = """
 import resource, sys
 from dataclasses import replace
 from pathlib import Path
-from v2abench.baselines.mmaudio import codec
+from v2abench.baselines.mmaudio import model
 from v2abench.baselines.mmaudio.model import VARIANTS, load_network
 from v2abench.baselines.mmaudio.network import NetworkConfig
 from v2abench.weights.deterministic import weights_mode
@@ -24,7 +24,7 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 variant = replace(VARIANTS["mmaudio-small-16k"], network=NetworkConfig(20, 448, 7, 5))
-codec.require = {variant.weights: Path(sys.argv[1])}.__getitem__
+model.require = {variant.weights: Path(sys.argv[1])}.__getitem__
 before = peak()
 with weights_mode(sys.argv[2]):
     state = load_network(variant).state_dict()
