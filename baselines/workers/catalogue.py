@@ -90,4 +90,8 @@ def _weights_state(names: tuple[str, ...]) -> str:
     entries = yaml.safe_load(files("v2abench.weights").joinpath("registry.yaml").read_text(encoding="utf-8"))
     folder = home() / "weights"
     missing = [n for n in names if n not in entries or not (folder / entries[n]["file"]).is_file()]
-    return f"fetched on first use: {', '.join(missing)}" if missing else READY
+    by_hand = [n for n in missing if "page" in entries.get(n, {}).get("source", {})]
+    fetched = [n for n in missing if n not in by_hand]
+    said = [f"by hand (v2abench weights list): {', '.join(by_hand)}"] if by_hand else []
+    said += [f"fetched on first use: {', '.join(fetched)}"] if fetched else []
+    return "; ".join(said) or READY

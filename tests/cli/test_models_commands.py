@@ -11,7 +11,10 @@ from types import SimpleNamespace
 import pytest
 
 from v2abench import registry
-from v2abench.models import Description
+from v2abench.baselines.workers.cards import built_in_cards
+from v2abench.baselines.workers.catalogue import catalogue
+from v2abench.clips import Clip, Dataset
+from v2abench.models import Description, ModelContext
 
 Run = Callable[..., object]
 ISOLATED = ("thinksound", "foleycrafter", "seeing-and-hearing", "v-aura")
@@ -37,6 +40,27 @@ def test_the_list_says_kind_text_licence_and_what_is_missing(v2abench: Run) -> N
     assert "added" not in found
     shown = v2abench("models", "list").out
     assert all(name in shown for name in found)
+
+
+def test_every_model_of_ours_is_described_without_its_code(v2abench: Run) -> None:
+    """A model that is not in the catalogue would be imported, and described by a docstring."""
+    ours = {
+        name for name, entry in registry._entries("models").items() if entry.value.startswith("v2abench.")
+    }
+    assert ours - {"added"} == set(catalogue()) | set(built_in_cards())
+    found = rows(v2abench)
+    assert (found["mmaudio"]["kind"], found["mmaudio"]["text"]) == ("native", "optional")
+    assert found["mmaudio"]["state"].startswith("fetched on first use: mmaudio_large_44k, ")
+    assert found["frieren"]["state"].startswith("by hand (v2abench weights list): frieren; fetched on")
+
+
+def test_the_catalogue_names_the_weights_that_models_need(videos: Path) -> None:
+    context = ModelContext(Dataset("none", "none", (Clip("a", videos / "c.mp4"),)))
+    for name, entry in catalogue().items():
+        if entry.kind == "native":
+            model = registry.load("models", name)("", context)
+            assert set(entry.weights) == set(model.weights), name
+            assert (entry.text != "none") == model.info.text_conditioned, name
 
 
 def test_the_list_imports_nothing_heavy() -> None:
@@ -154,6 +178,12 @@ def test_published_samples_are_evaluated_under_a_name(
     assert shown.code == 0, shown.err
     assert "6 of 6 clips have a sample of V2A-Mapper; 0 files belong to no clip" in caplog.messages
     assert "V2A: 6 of 6 clips ok" in shown.out
+    out = tmp_path / "sounds"
+    shown = v2abench(
+        "generate", "--model", "v2a-mapper", "--samples", samples, "--dataset", f"folder:{videos}",
+        "--out", out, "--workers", 0,
+    )  # fmt: skip
+    assert (shown.code, len(list(out.glob("*.flac")))) == (0, 6), shown.err
     for options, words in (
         (["--model", "noise", "--samples", samples], "--samples goes with --model v2a-mapper"),
         (["--model", "noise", "--model", "silence", "--name", "x"], "--name names one model"),

@@ -8,6 +8,7 @@ import pytest
 COMMANDS = [
     [],
     ["eval"],
+    ["generate"],
     ["check"],
     ["doctor"],
     ["leaderboard"],

@@ -7,7 +7,7 @@ from deterministic import wave
 
 from v2abench.media.audio import Audio
 from v2abench.media.reading import AudioWindow
-from v2abench.media.resampling import resample
+from v2abench.media.resampling import KAISER_BEST, resample
 from v2abench.selftest.goldens import golden
 
 GOLDEN = golden("audio_io")
@@ -62,3 +62,16 @@ def test_equal_rates_and_empty_signals_change_nothing() -> None:
     x = wave(0.1, 8000)
     assert resample(x, 8000, 8000) is x
     assert resample(x[:0], 8000, 16000).shape == (0,)
+
+
+@pytest.mark.parametrize(("source", "target"), [(48000, 16000), (16000, 44100)])
+def test_the_kaiser_kernel_is_its_windowed_sinc_sum(source: int, target: int) -> None:
+    x = wave(0.1, source).astype(np.float64)
+    y = resample(x.astype(np.float32), source, target, KAISER_BEST)
+    cutoff = KAISER_BEST.rolloff * min(source, target)
+    for n in (0, 1, len(y) // 2, len(y) - 1):
+        t = np.clip((np.arange(len(x)) / source - n / target) * cutoff, -64, 64)
+        window = np.i0(14.769656459379492 * np.sqrt(1 - (t / 64) ** 2)) / np.i0(14.769656459379492)
+        expected = cutoff / source * np.sum(x * window * np.sinc(t))
+        assert y[n] == pytest.approx(expected, abs=1e-6)
+    assert np.abs(y - resample(x.astype(np.float32), source, target)).max() > 1e-4

@@ -1,7 +1,6 @@
 """`v2abench eval`."""
 
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,21 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from v2abench.runs.evaluation import Run
-
-
-class Precision(StrEnum):
-    """Of the networks on the device."""
-
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-    FLOAT16 = "float16"
-
-
-class Weights(StrEnum):
-    """Where weights come from."""
-
-    OFFICIAL = "official"
-    DETERMINISTIC = "deterministic"
 
 
 def evaluate_command(
@@ -47,9 +31,7 @@ def evaluate_command(
     name: Annotated[
         str | None, typer.Option("--name", help="What the one model is called; the same as LABEL=.")
     ] = None,
-    samples: Annotated[
-        Path | None, typer.Option("--samples", help="Folder with the published samples (v2a-mapper).")
-    ] = None,
+    samples: shared.Samples = None,
     data_root: shared.DataRoot = None,
     reference: shared.Reference = None,
     limit: shared.Limit = None,
@@ -74,14 +56,18 @@ def evaluate_command(
         ),
     ] = None,
     precision: Annotated[
-        Precision,
+        shared.Precision,
         typer.Option("--precision", help="Of the networks; signatures name all but float32."),
-    ] = Precision.FLOAT32,
+    ] = shared.Precision.FLOAT32,
     weights: Annotated[
-        Weights,
+        shared.Weights,
         typer.Option("--weights", help="`deterministic`: no checkpoints, meaningless numbers; to try out."),
-    ] = Weights.OFFICIAL,
+    ] = shared.Weights.OFFICIAL,
     seed: Annotated[int, typer.Option("--seed", help="Seed of generation and of intervals.")] = 0,
+    steps: shared.Steps = None,
+    guidance_scale: shared.GuidanceScale = None,
+    sampler: shared.Sampler = None,
+    negative_prompt: shared.NegativePrompt = None,
     bootstrap: Annotated[
         int, typer.Option("--bootstrap", min=0, help="Resamples for intervals; 0: none.")
     ] = 200,
@@ -98,8 +84,9 @@ def evaluate_command(
     """Score one or more models on a dataset under a protocol."""
     from v2abench.api import Options, evaluate_models
     from v2abench.datasets.opening import DatasetOptions, open_dataset
+    from v2abench.models import GenerationOptions
 
-    specs = _specs(model, name, samples)
+    specs = _named(shared.with_samples(model, samples), name)
     processes = shared.default_workers(workers)
     opened = open_dataset(dataset, DatasetOptions(data_root, reference, limit, processes, show_progress))
     sizes = parse_batch_sizes(batch_size or [])
@@ -117,6 +104,9 @@ def evaluate_command(
         fd_infinity=fd_infinity,
         overwrite=overwrite,
         offline=offline,
+        generation=GenerationOptions(
+            steps, guidance_scale, sampler.value if sampler else None, negative_prompt
+        ),
         progress=show_progress,
     )
     runs = evaluate_models(specs, opened, protocol, chosen)
@@ -126,15 +116,10 @@ def evaluate_command(
             run.require_whole()
 
 
-def _specs(models: list[str], name: str | None, samples: Path | None) -> list[str]:
-    """Write --name and --samples into the specs themselves: `NAME=v2a-mapper:DIR`."""
-    from v2abench.baselines.workers.cards import built_in_card, built_in_cards
+def _named(specs: list[str], name: str | None) -> list[str]:
+    """Write --name into the spec itself: `NAME=SPEC`."""
     from v2abench.errors import V2ABenchError
 
-    published = [card for card in built_in_cards() if built_in_card(card).kind == "samples"]
-    specs = [f"{m}:{samples}" if samples and m.rpartition("=")[2] in published else m for m in models]
-    if samples and specs == models:
-        raise V2ABenchError(f"--samples goes with --model {' or '.join(published)}")
     if name is None:
         return specs
     if len(specs) != 1:

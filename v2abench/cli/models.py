@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -32,13 +33,13 @@ def list_models(as_json: AsJson = False) -> None:
         rows = [{"name": name, **asdict(description)} for name, description in found.items()]
         print(json.dumps(rows, ensure_ascii=False, indent=2))
         return
-    table = Table("name", "kind", "text", "licence", "here", "what it is")
-    for column in table.columns:
-        column.overflow = "fold"
-    table.columns[0].no_wrap = True
+    wide = max(map(len, found))
     for name, said in found.items():
-        table.add_row(*map(Text, (name, said.kind, said.text, said.license, said.state, said.summary)))
-    results.print(table)
+        here = said.state.partition(":")[0]
+        results.print(Text(f"{name:{wide}}  {said.kind:8}  text {said.text:8}  {here}", style="bold"))
+        for line in (said.summary, f"licence: {said.license}"):
+            results.print(Padding(Text(line), (0, 0, 0, 2)))
+    _say("what is missing, and the remedy: v2abench models doctor NAME, v2abench weights list, or --json")
 
 
 @app.command()

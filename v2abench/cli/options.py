@@ -1,10 +1,34 @@
 """Options that several commands share."""
 
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+class SamplerName(StrEnum):
+    """Solvers of a flow model's equation."""
+
+    EULER = "euler"
+    HEUN = "heun"
+
+
+class Precision(StrEnum):
+    """Of networks on the device."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+class Weights(StrEnum):
+    """Where weights come from."""
+
+    OFFICIAL = "official"
+    DETERMINISTIC = "deterministic"
+
 
 Dataset = Annotated[
     str,
@@ -29,9 +53,41 @@ Workers = Annotated[
     int | None,
     typer.Option("--workers", min=0, help="Processes that decode. Default: one per core, at most 8."),
 ]
+Steps = Annotated[
+    int | None, typer.Option("--steps", min=1, help="Steps of a flow model's sampling. Default: the model's.")
+]
+GuidanceScale = Annotated[
+    float | None,
+    typer.Option(
+        "--guidance-scale", min=0, help="Of classifier-free guidance; below 1: none. Default: the model's."
+    ),
+]
+Sampler = Annotated[
+    SamplerName | None, typer.Option("--sampler", help="Solver of a flow model. Default: the model's.")
+]
+NegativePrompt = Annotated[
+    str | None, typer.Option("--negative-prompt", help="Text that guidance leads away from.", metavar="TEXT")
+]
+Samples = Annotated[
+    Path | None, typer.Option("--samples", help="Folder with the published samples (v2a-mapper).")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
 def default_workers(workers: int | None) -> int:
     """Return the number of decoding processes."""
     return min(os.cpu_count() or 1, 8) if workers is None else workers
+
+
+def with_samples(models: list[str], samples: Path | None) -> list[str]:
+    """Write --samples into the specs: `v2a-mapper:DIR`; raises `V2ABenchError` where none takes it."""
+    from v2abench.baselines.workers.cards import built_in_card, built_in_cards
+    from v2abench.errors import V2ABenchError
+
+    if samples is None:
+        return models
+    published = [card for card in built_in_cards() if built_in_card(card).kind == "samples"]
+    specs = [f"{m}:{samples}" if m.rpartition("=")[2] in published else m for m in models]
+    if specs == models:
+        raise V2ABenchError(f"--samples goes with --model {' or '.join(published)}")
+    return specs

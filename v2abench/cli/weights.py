@@ -11,7 +11,7 @@ from rich.text import Text
 from v2abench.cli.consoles import messages, results, show_progress
 from v2abench.cli.options import AsJson
 
-app = typer.Typer(help="Checkpoints of the feature networks.", no_args_is_help=True)
+app = typer.Typer(help="Checkpoints of networks and models.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="As in `weights list`.")]
 
@@ -34,8 +34,8 @@ def list_weights(as_json: AsJson = False) -> None:
         size, users = registry.readable_size(weights.size), " ".join(weights.used_by)
         table.add_row(*map(Text, (weights.name, weights.title, size, licence, users, state)))
     results.print(table)
-    total = registry.readable_size(sum(weights.size for weights, _ in entries))
-    here = registry.readable_size(sum(weights.size for weights, state in entries if state == "ok"))
+    total = registry.readable_size(sum(weights.size or 0 for weights, _ in entries))
+    here = registry.readable_size(sum(weights.size or 0 for weights, state in entries if state == "ok"))
     results.print(f"{total} in all, {here} of them in the cache", highlight=False)
 
 

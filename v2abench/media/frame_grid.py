@@ -29,3 +29,27 @@ class FrameGrid:
         count = max(0, nearest - self._next)
         self._next += count
         return count
+
+
+class DueGrid:
+    """The choice of a player that shows a frame once it is due, as MMAudio's demo makes it.
+
+    Output frame k shows the first source frame that starts at k / rate or later; one that
+    comes late is repeated for each k that is due. `advance` takes the start times of the
+    source frames in order, in seconds, and returns how many output frames show this one.
+    Frames before time 0 show nothing.
+
+    Source: hkchengrex/MMAudio@974010a; the due time is summed up in float64, as there.
+    """
+
+    def __init__(self, rate: Fraction) -> None:
+        self._step = float(1 / rate)
+        self._due = 0.0
+
+    def advance(self, time: Fraction) -> int:
+        """See the class."""
+        count = 0
+        while float(time) >= self._due:
+            self._due += self._step
+            count += 1
+        return count

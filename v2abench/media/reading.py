@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from v2abench.errors import ClipFault
 from v2abench.media.audio import Audio
-from v2abench.media.frame_grid import FrameGrid
+from v2abench.media.frame_grid import DueGrid, FrameGrid
 from v2abench.media.probing import (
     announced_seconds,
     best_audio,
@@ -56,19 +56,21 @@ _FULL_SCALE = {"u8": 2**7, "s16": 2**15, "s32": 2**31, "flt": 1, "dbl": 1}
 class FrameStream:
     """Which frames of a video are wanted, and in what form.
 
-    `frame_rate`, in frames per second, resamples as FFmpeg's `fps` filter does; None
-    takes every source frame. `short_side` scales down (swscale's `area`) until the
-    shorter side has so many pixels, the longer one rounded to the nearest pixel; a
-    smaller picture keeps its size. `transform` gets each frame, (H, W, 3) or (H, W)
-    uint8, as it is decoded, so that native frames are never all in memory. For the
-    stream to be picklable and to equal its copy in another process, `transform` must
-    be a module-level function or an instance of a frozen dataclass.
+    `frame_rate`, in frames per second, resamples as FFmpeg's `fps` filter does, or, with
+    the choice `due`, as `DueGrid` says; None takes every source frame. `short_side`
+    scales down (swscale's `area`) until the shorter side has so many pixels, the longer
+    one rounded to the nearest pixel; a smaller picture keeps its size. `transform` gets
+    each frame, (H, W, 3) or (H, W) uint8, as it is decoded, so that native frames are
+    never all in memory. For the stream to be picklable and to equal its copy in another
+    process, `transform` must be a module-level function or an instance of a frozen
+    dataclass.
     """
 
     frame_rate: Fraction | None
     pixel_format: Literal["rgb24", "gray"] = "rgb24"
     short_side: int | None = None
     transform: Callable[[NDArray[np.uint8]], NDArray[Any]] | None = None
+    choice: Literal["nearest", "due"] = "nearest"
 
 
 @dataclass(frozen=True, eq=False)
@@ -371,7 +373,9 @@ class _Collector:
     def __init__(self, wanted: FrameStream, seconds: float) -> None:
         self._wanted = wanted
         self._seconds = seconds
-        self._grid = FrameGrid(wanted.frame_rate) if wanted.frame_rate is not None else None
+        rate, due = wanted.frame_rate, wanted.choice == "due"
+        self._grid = FrameGrid(rate) if rate is not None and not due else None
+        self._due = DueGrid(rate) if rate is not None and due else None
         self._limit = _whole(wanted.frame_rate * seconds) if wanted.frame_rate is not None else sys.maxsize
         self._pictures: list[NDArray[Any]] = []
         self._held: av.VideoFrame | None = None
@@ -386,6 +390,9 @@ class _Collector:
         if self._grid is not None:
             self._show(self._held, self._grid.advance(start))
             self._held = frame
+            return
+        if self._due is not None:
+            self._show(frame, self._due.advance(start))
             return
         self._first = start if self._first is None else self._first
         if start - self._first < self._seconds:

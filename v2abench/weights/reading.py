@@ -1,5 +1,6 @@
 """Reading checkpoints that are pickles, without running what is in them. torch and NumPy alone."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ def read_pickle(path: Path) -> Any:
     """Return what `torch.save` wrote to `path`, on the CPU: tensors, and NumPy's scalars and arrays.
 
     Files of training runs hold the latter beside their weights, pickled under the module
-    names of NumPy 1 or 2. Raises `pickle.UnpicklingError` for anything else in the file.
+    names of NumPy 1 or 2. Tensors are mapped where the file's format allows: nothing of one
+    is read before it is used. Raises `pickle.UnpicklingError` for anything else in the file.
     """
     scalar, array = np.int64(0).__reduce__()[0], np.empty(0).__reduce__()[0]
     kinds = {type(np.dtype(kind)) for kind in (np.int64, np.float64, np.float32)}
@@ -20,4 +22,4 @@ def read_pickle(path: Path) -> Any:
         allowed.append((scalar, f"numpy.{core}.multiarray.scalar"))
         allowed.append((array, f"numpy.{core}.multiarray._reconstruct"))
     with torch.serialization.safe_globals(allowed):
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))

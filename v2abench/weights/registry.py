@@ -44,8 +44,15 @@ class UrlSource(BaseModel):
     url: Annotated[str, StringConstraints(pattern="^https?://")]
 
 
+class ManualSource(BaseModel):
+    """A page from which only a person can fetch the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    page: Annotated[str, StringConstraints(pattern="^https?://")]
+
+
 class Weights(BaseModel):
-    """One checkpoint: what it is, its size in bytes, its hashes, licence and source.
+    """One checkpoint: what it is, its size in bytes (None: not known), its hashes, licence and source.
 
     `size_tolerance` is how far a file may be from `size`, as a share of it: by default far
     enough for sizes that are known roughly, too little for a web page in its place or for
@@ -59,7 +66,7 @@ class Weights(BaseModel):
     name: str
     title: str
     file: str
-    size: int
+    size: int | None
     size_tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.05
     sha256: SHA256 | None = None
     md5: MD5 | None = None
@@ -68,7 +75,7 @@ class Weights(BaseModel):
     commercial_use: bool = True
     attribution: str
     used_by: tuple[str, ...]
-    source: WheelSource | UrlSource
+    source: WheelSource | UrlSource | ManualSource
 
 
 @dataclass(frozen=True)
@@ -149,14 +156,16 @@ def identity(name: str) -> str:
     return recorded.sha256 if recorded else NOT_FETCHED
 
 
-def readable_size(size: int) -> str:
-    """Return `24.9 MB`, `4.80 GB`."""
+def readable_size(size: int | None) -> str:
+    """Return `24.9 MB`, `4.80 GB`, `size unknown`."""
+    if size is None:
+        return "size unknown"
     return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def size_fault(weights: Weights, size: int) -> str | None:
     """Return why a file of `size` bytes cannot be the checkpoint, or None."""
-    if abs(size - weights.size) <= weights.size_tolerance * weights.size:
+    if weights.size is None or abs(size - weights.size) <= weights.size_tolerance * weights.size:
         return None
     return f"it has {size} bytes, where about {weights.size} are expected"
 

@@ -14,8 +14,10 @@ from worker_processes import is_running, wait_for
 from v2abench.api import Options, evaluate
 from v2abench.baselines.workers.adding import add_model
 from v2abench.errors import V2ABenchError
+from v2abench.models import GenerationOptions
 from v2abench.protocols.schema import Protocol
 from v2abench.runs.report import Report
+from v2abench.synthesis import SynthesisOptions, synthesise
 
 HEARING = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
@@ -78,6 +80,28 @@ def test_a_run_that_goes_on_asks_only_for_what_lacks_and_keeps_the_notes(
         "20.0 ms of silence added at the end", "busy: as told", "the video was odd"
     ]  # fmt: skip
     assert (asked, (marks / "heard").read_text().count('"generate"')) == (3, 4)
+
+
+def test_generate_writes_the_same_to_its_own_ledger_and_goes_on(
+    added: Callable[..., None], videos: Path, tmp_path: Path, marks: Path
+) -> None:
+    added()
+    data, out = manifest(tmp_path, videos, ["ok", "crash", "tail", "error:busy"]), tmp_path / "sounds"
+    made = synthesise("mine", data, out, SynthesisOptions(generation=GenerationOptions(negative_prompt="x")))
+    assert [(entry.status, entry.code) for entry in made] == [
+        ("ok", None), ("failed", "crashed"), ("degraded", "adjusted"), ("failed", "failed")
+    ]  # fmt: skip
+    assert made[2].detail == "20.0 ms of silence added at the end"
+    assert sorted(path.name for path in out.glob("*.flac")) == [made[0].file, made[2].file]
+    heard = [json.loads(line) for line in (marks / "heard").read_text().splitlines()]
+    asked = [message for message in heard if message["type"] == "generate"]
+    assert {message["negative_prompt"] for message in asked} == {"x"}
+    ledger = (out / "generation.json").read_bytes()
+    options = SynthesisOptions(generation=GenerationOptions(negative_prompt="x"))
+    assert synthesise("mine", data, out, options) == made
+    assert (out / "generation.json").read_bytes() == ledger
+    again = (marks / "heard").read_text().count('"generate"') - len(asked)
+    assert (len(asked), again) == (5, 3)
 
 
 def test_a_command_template_runs_once_a_clip_without_a_shell(

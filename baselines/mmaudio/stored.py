@@ -1,0 +1,137 @@
+"""The conditions of clips from the feature store, computed once for each content."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from v2abench.baselines.mmaudio.conditions import MMAudioClip, MMAudioSync, MMAudioText
+from v2abench.baselines.mmaudio.variants import CLIP_RATE, SYNC_RATE
+from v2abench.contracts import Network, Request
+from v2abench.errors import ClipFault, V2ABenchError
+from v2abench.features.contents import hash_contents
+from v2abench.features.extraction import Content, Extractor
+from v2abench.features.store import Record
+from v2abench.flow import Conditions
+from v2abench.networks.synchformer.visual import HOP_FRAMES, SEGMENT_FRAMES
+
+CLIP, SYNC, TEXT = MMAudioClip(), MMAudioSync(), MMAudioText()
+
+LEAST_SECONDS = SEGMENT_FRAMES / SYNC_RATE
+"""One segment of Synchformer."""
+
+SPARE = 1
+"""How many of CLIP's pictures, or of Synchformer's segments, the end may lack: the last stands still."""
+
+_log = logging.getLogger(__name__)
+
+
+def clip_tokens(seconds: float) -> int:
+    """Return how many pictures CLIP sees of so many seconds."""
+    return int(CLIP_RATE * seconds)
+
+
+def sync_segments(seconds: float) -> int:
+    """Return how many segments Synchformer sees of so many seconds."""
+    return (int(SYNC_RATE * seconds) - SEGMENT_FRAMES) // HOP_FRAMES + 1
+
+
+@dataclass(frozen=True)
+class StoredConditions:
+    """Conditions by way of the `extractor`'s store. The encoders are in memory only while they work."""
+
+    extractor: Extractor
+    _contents: dict[Path, Content | ClipFault] = field(default_factory=dict)
+
+    def extract(self, requests: Sequence[Request]) -> None:
+        """Compute and store what is missing for the clips of `requests`."""
+        videos = [found for r in requests if isinstance(found := self._video(r), Content)]
+        texts = [Content.of_text(prompt(request)) for request in requests]
+        self._run({TEXT: texts}, "read prompts for MMAudio")
+        self._run({CLIP: videos, SYNC: videos}, "read pictures for MMAudio")
+
+    def text(self, text: str) -> torch.Tensor:
+        """Return the (77, 1024) states of one text."""
+        content = Content.of_text(text)
+        self._run({TEXT: [content]}, "read prompts for MMAudio")
+        record = self._records(TEXT, [content])[content.hash]
+        return torch.from_numpy(record.features["tokens"].copy())
+
+    def read(self, requests: Sequence[Request]) -> list[Conditions | ClipFault]:
+        """Return the stored conditions of each clip, cut to its seconds, or why there are none."""
+        found = [self._video(request) for request in requests]
+        videos = [item for item in found if isinstance(item, Content)]
+        texts = self._records(TEXT, [Content.of_text(prompt(request)) for request in requests])
+        seen, watched = self._records(CLIP, videos), self._records(SYNC, videos)
+        answers: list[Conditions | ClipFault] = []
+        for request, item in zip(requests, found, strict=True):
+            if isinstance(item, ClipFault):
+                answers.append(item)
+                continue
+            text = texts[Content.of_text(prompt(request)).hash]
+            try:
+                answers.append(_conditions(request, seen[item.hash], watched[item.hash], text))
+            except ClipFault as fault:
+                answers.append(fault)
+        return answers
+
+    def _video(self, request: Request) -> Content | ClipFault:
+        path = request.clip.video
+        if path not in self._contents:
+            self._contents.update(hash_contents([path]))
+        return self._contents[path]
+
+    def _run(self, wanted: Mapping[Network, Sequence[Content]], stage: str) -> None:
+        # What this one loads is gone with it.
+        replace(self.extractor, _loaded={}).extract(wanted, stage)
+
+    def _records(self, network: Network, contents: Sequence[Content]) -> dict[str, Record]:
+        """The record of each content's hash."""
+        stored = self.extractor.store(network).read(self.extractor.key(content.hash) for content in contents)
+        found = {
+            c.hash: stored[self.extractor.key(c.hash)]
+            for c in contents
+            if self.extractor.key(c.hash) in stored
+        }
+        if any(content.hash not in found for content in contents):
+            raise V2ABenchError(
+                "conditions went from the cache while they were used (`cache gc`?); run the command again"
+            )
+        return found
+
+
+def prompt(request: Request) -> str:
+    """Return the text that the clip's sound is asked for with; empty where it has none."""
+    return request.clip.prompt or ""
+
+
+def _conditions(request: Request, seen: Record, watched: Record, text: Record) -> Conditions:
+    for record in (seen, watched, text):
+        if record.fault is not None:
+            raise record.fault
+    seconds = request.seconds
+    if seconds < LEAST_SECONDS:
+        raise ClipFault("too-short", f"MMAudio needs {LEAST_SECONDS} s, {seconds:.3g} s are asked for")
+    clip = _cut(request, seen.features["frames"], clip_tokens(seconds))
+    sync = _cut(request, watched.features["segments"], sync_segments(seconds))
+    return {
+        "clip": torch.from_numpy(clip),
+        "sync": torch.from_numpy(sync).flatten(0, 1),
+        "text": torch.from_numpy(text.features["tokens"].copy()),
+    }
+
+
+def _cut(request: Request, values: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """The first `count` of the values; the last is repeated where one is missing."""
+    missing = count - len(values)
+    if missing > SPARE:
+        detail = f"the pictures end too early for the {request.seconds:.3g} s of sound asked for"
+        raise ClipFault("too-short", detail)
+    if missing > 0:
+        _log.warning("%s: its last picture stands still under the end of the sound", request.clip.id)
+        values = np.concatenate([values, values[-1:]])
+    return values[:count].copy()

@@ -1,0 +1,1 @@
+"""Vocoders: from spectrograms to waveforms."""
