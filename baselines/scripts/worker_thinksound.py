@@ -63,7 +63,11 @@ class ThinkSound:
         from data_utils.v2a_utils.feature_utils_224 import FeaturesUtils
         from ThinkSound.models import create_model_from_config
         from ThinkSound.models.utils import load_ckpt_state_dict
+        from torio.utils import ffmpeg_utils
         from transformers import AutoProcessor
+
+        # Fails where FFmpeg's libraries are not found; else every video would seem to be unreadable.
+        ffmpeg_utils.get_versions()
 
         with open(CONFIG, encoding="utf-8") as stream:
             config = json.load(stream)

@@ -55,8 +55,9 @@ class Repository(_Strict):
 class Environment(_Strict):
     """The Python versions, best first, and the packages that the worker needs.
 
-    `imports` are modules whose import shows that it works; `system` what pip cannot
-    install; `conflicts` why the pins are as they are.
+    `imports` are modules whose import shows that it works, and `module:function` what has
+    to be called for that; `system` is what pip cannot install, `conflicts` why the pins
+    are as they are.
     """
 
     python: tuple[str, ...] = Field(min_length=1)

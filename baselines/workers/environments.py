@@ -23,7 +23,10 @@ keep, found = os.dup(1), {}
 os.dup2(2, 1)
 for name in sys.argv[1:]:
     try:
-        importlib.import_module(name)
+        module, _, function = name.partition(":")
+        found_module = importlib.import_module(module)
+        if function:
+            getattr(found_module, function)()
     except BaseException as error:
         found[name] = "%s: %s" % (type(error).__name__, error)
 with os.fdopen(keep, "w") as stream:

@@ -35,7 +35,8 @@ def plan(card: Card, options: SetupOptions) -> list[str]:
     lines = [f"{card.title}: {card.summary}", f"licence: {card.license}"]
     if card.license and card.license.note:
         lines.append(f"  {card.license.note}")
-    state = "there" if upstream.fault(clone, repository) is None else "to clone"
+    wrong = upstream.fault(clone, repository)
+    state = "there" if wrong is None else "to clone" if clone == place.repository else f"NOT FIT: {wrong}"
     lines.append(f"repository: {repository.url} at {repository.commit} ({repository.date}): {state}, {clone}")
     if options.python:
         lines.append(f"environment: yours, {options.python}")
@@ -73,7 +74,8 @@ def set_up(card: Card, options: SetupOptions) -> Setup:
     repository, environment = _parts(card)
     place, known = Place(card.name), read_setup(card.name)
     clone = _clone(card, options, known)
-    if options.repository:
+    if clone != place.repository:
+        # The user's, which is looked at and left alone.
         upstream.verify(clone, repository)
     elif upstream.fault(clone, repository) is not None:
         options.say(f"fetching {repository.url} at {repository.commit[:12]}")

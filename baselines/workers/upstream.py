@@ -55,8 +55,8 @@ def verify(folder: Path, repository: Repository) -> None:
     wrong = fault(folder, repository)
     if wrong is not None:
         raise V2ABenchError(
-            f"--repo: {wrong}; bring it there with: git -C {folder} fetch {repository.url} && "
-            f"git -C {folder} checkout {repository.commit}"
+            f"your clone: {wrong}; bring it there with: git -C {folder} fetch {repository.url} && "
+            f"git -C {folder} checkout {repository.commit}, or name another with --repo"
         )
 
 

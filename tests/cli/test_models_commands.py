@@ -144,6 +144,17 @@ def test_a_command_is_added_listed_examined_and_evaluated(
     assert "My model: 6 of 6 clips ok" in shown.out
 
 
+def test_a_program_named_by_its_place_is_found_from_elsewhere(
+    v2abench: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run.sh").write_text("#!/bin/sh\n")
+    (tmp_path / "run.sh").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    assert v2abench("models", "add", "mine", "--command", "./run.sh {video} {output}").code == 0
+    monkeypatch.chdir("/")
+    assert rows(v2abench)["mine"]["state"] == "ready"
+
+
 def test_mistakes_in_adding_are_told(v2abench: Run) -> None:
     for option, line, words in (
         ("--command", "no-such-program-here {video} {output}", "is no program on the PATH"),

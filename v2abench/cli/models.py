@@ -1,6 +1,7 @@
 """`v2abench models`."""
 
 import json
+import os
 import shlex
 import shutil
 from dataclasses import asdict
@@ -138,7 +139,8 @@ def _words(line: str | None, option: str) -> tuple[str, ...]:
     if not words or shutil.which(words[0]) is None:
         program = words[0] if words else ""
         raise V2ABenchError(f"{option}: {program!r} is no program on the PATH; name it with its path")
-    return tuple(words)
+    program = str(Path(words[0]).absolute()) if os.sep in words[0] else words[0]
+    return (program, *words[1:])
 
 
 def _card(name: str) -> "Card":

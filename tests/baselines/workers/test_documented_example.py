@@ -50,9 +50,10 @@ def test_the_example_ends_when_its_host_does(example: Callable[[], None]) -> Non
     card = added_card("example")
     connection = Connection(launch_of(card), "cpu", offline=True, timeouts=card.timeouts)
     with connection:
-        process = connection._process._process
-        process.stdin.close()
-        assert wait_for(lambda: not is_running(process.pid))
+        worker = connection._process
+        assert is_running(worker._process.pid)
+        worker._outbox.put(None)
+        assert wait_for(lambda: not is_running(worker._process.pid))
 
 
 def test_the_conversation_in_the_docs_is_made_of_messages() -> None:

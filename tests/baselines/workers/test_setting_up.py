@@ -133,8 +133,10 @@ def test_an_environment_and_a_clone_of_the_users_are_used_as_they_are(
     git(tmp_path, "clone", "--quiet", str(upstream.repository), str(clone))
     card, said = upstream.card(), []
     options = SetupOptions(clone, Path(sys.executable), weights=False, say=said.append)
-    with pytest.raises(V2ABenchError, match=rf"--repo: .* not {upstream.commit[:12]}; .*git -C .* checkout"):
+    wrong = rf"your clone: .* not {upstream.commit[:12]}; .*git -C .* checkout .*--repo"
+    with pytest.raises(V2ABenchError, match=wrong):
         set_up(card, options)
+    assert f"NOT FIT: {clone} is at commit" in "\n".join(plan(card, options))
     git(clone, "checkout", "--quiet", upstream.commit)
     (clone / "inner/stand_in_model.py").write_text("")
     with pytest.raises(V2ABenchError, match=r"has changed files, e.g. inner/stand_in_model.py"):
@@ -153,6 +155,11 @@ def test_an_environment_and_a_clone_of_the_users_are_used_as_they_are(
     ]
     set_up(card, SetupOptions(weights=False))
     assert read_json(cache / "models/upstream/setup.json")["repository"] == str(clone)
+    git(clone, "checkout", "--quiet", "-")
+    newest = git(clone, "rev-parse", "HEAD")
+    with pytest.raises(V2ABenchError, match=wrong):
+        set_up(card, SetupOptions(weights=False))
+    assert git(clone, "rev-parse", "HEAD") == newest != upstream.commit
 
 
 def test_our_clone_goes_on_where_it_was_interrupted(upstream: Upstream, cache: Path) -> None:
@@ -197,6 +204,13 @@ def test_a_package_that_cannot_be_installed_is_told_with_the_log(
     monkeypatch.setattr(environments, "version_of", lambda _python: "3.11")
     with pytest.raises(V2ABenchError, match=r"could not be installed; .*no-such-package.*setup again"):
         environments.make(fake, wrong, tmp_path / "r.txt", tmp_path / "log.txt", lambda _: None)
+
+
+def test_imports_are_tried_and_functions_called(tmp_path: Path) -> None:
+    tried = ["json", "os:getcwd", "json:nothing", "os:abort_not", "no_such_module"]
+    broken = environments.broken_imports(Path(sys.executable), tried, tmp_path)
+    assert list(broken) == ["json:nothing", "os:abort_not", "no_such_module"]
+    assert broken["no_such_module"] == "ModuleNotFoundError: No module named 'no_such_module'"
 
 
 def test_an_unforeseen_python_is_told_and_left_to_the_doctor(upstream: Upstream) -> None:

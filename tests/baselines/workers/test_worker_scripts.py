@@ -89,6 +89,7 @@ def test_thinksound_calls_upstream_as_its_own_scripts_do(thinksound: Any, calls:
     worker = thinksound()
     sound = worker.generate(order(prompt="a dog", cot="first it barks"))
     assert calls["config"] == [{"depth": 3, "sync_seq_len": 216, "clip_seq_len": 72, "latent_seq_len": 194}]
+    assert calls["ffmpeg"] == [True]
     assert calls["processor"] == ["facebook/metaclip-h14-fullcc2.5b"]
     assert calls["sample"] == [((1, 64, 194), 24, 5.0)]
     assert (calls["caption"], calls["cot"]) == ([["a dog"]], [["first it barks"]])

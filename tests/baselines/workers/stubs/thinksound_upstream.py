@@ -124,6 +124,7 @@ def modules(calls: Calls, seconds: float, silent: bool = False) -> Modules:  # n
 
     return {
         "torio.io": {"StreamingMediaDecoder": Chunk},
+        "torio.utils.ffmpeg_utils": {"get_versions": lambda: calls.note("ffmpeg", True)},
         "transformers": {"AutoProcessor": Processor},
         "torchvision.transforms.v2": _transforms(),
         "data_utils.v2a_utils.feature_utils_224": {"FeaturesUtils": Features},
