@@ -17,6 +17,7 @@ from v2abench.features.extraction import FACTS, Content, Extractor
 from v2abench.features.streams import StreamFeatures
 from v2abench.files import write_error, write_text
 from v2abench.home import home
+from v2abench.media.probing import probe
 from v2abench.media.reading import read_audio
 from v2abench.media.writing import mux, write_audio
 from v2abench.models import GenerationOptions, ModelContext, NamedModel, clip_seed, open_model
@@ -57,7 +58,8 @@ class SynthesisOptions:
 class Made:
     """How one clip ended: the seconds asked for, its file, and what is wrong.
 
-    A clip whose sound is there, but could not be laid under its video, is `degraded`.
+    A clip whose sound is there, but is shorter than was asked for or could not be laid under
+    its video, is `degraded`.
     """
 
     id: str
@@ -97,7 +99,7 @@ def _synthesise(model: str, dataset: str | Dataset, folder: Path, options: Synth
     requests = _requests(opened, contents, extractor, options)
     fingerprint, suffix = dataset_fingerprint(opened, contents), _suffix(options.format)
     answers = generate(named, requests, folder, fingerprint, options.progress, suffix=suffix)
-    made = _settle(requests, answers, folder, options)
+    made = _settle(requests, answers, folder, options, extractor.window.tolerance)
     _write_ledger(folder, named, opened, made)
     return made
 
@@ -154,6 +156,7 @@ def _settle(
     answers: Mapping[str, Path | ClipFault],
     folder: Path,
     options: SynthesisOptions,
+    tolerance: float,
 ) -> list[Made]:
     made = []
     with options.progress("write", len(requests)) as advance:
@@ -162,6 +165,7 @@ def _settle(
             target = folder / f"{clip.id}{_suffix(options.format)}"
             try:
                 entry = replace(blank, status="ok", file=_delivered(answers[clip.id], target).name)
+                entry = _measured(entry, target, tolerance)
             except ClipFault as fault:
                 entry = replace(blank, code=fault.code, detail=fault.detail)
             made.append(_muxed(entry, clip, target) if options.mux and entry.file else entry)
@@ -176,6 +180,14 @@ def _delivered(answer: Path | ClipFault, target: Path) -> Path:
     if answer.resolve() != target.resolve():
         write_audio(target, read_audio(answer))
     return target
+
+
+def _measured(entry: Made, sound: Path, tolerance: float) -> Made:
+    seconds = probe(sound).sound_seconds
+    if seconds is None or seconds >= entry.seconds - tolerance:
+        return entry
+    detail = f"{seconds:.2f} s of sound, {entry.seconds:.2f} s were asked for"
+    return replace(entry, status="degraded", code="short", detail=detail)
 
 
 def _muxed(entry: Made, clip: Clip, sound: Path) -> Made:
