@@ -216,7 +216,9 @@ class Frieren:
     @torch.no_grad()
     def decode(self, latents: Tensor) -> list[Audio]:
         """Return 8.192 s of sound, 16 kHz mono, for each of (B, 20, 256) latents."""
-        waveforms = self._vocoder(self._decoder(latents / SCALE)).cpu().numpy()
+        # One by one, so that memory does not grow with the batch.
+        mels = [self._decoder(latent[None] / SCALE) for latent in latents]
+        waveforms = [self._vocoder(mel)[0].cpu().numpy() for mel in mels]
         return [Audio(np.ascontiguousarray(waveform), SAMPLE_RATE) for waveform in waveforms]
 
     def condition(self, requests: Sequence[Request]) -> list[Conditions | ClipFault]:

@@ -239,6 +239,18 @@ def test_options_change_the_sound_and_the_recipe(
     assert dict(plain.recipe) != dict(other.recipe)
 
 
+def test_the_network_is_compiled_on_request(
+    dataset: Dataset, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[object] = []
+    monkeypatch.setattr(torch, "compile", lambda module: compiled.append(module) or module)
+    list(opened(dataset, cache).generate(requests(dataset, 1)))
+    assert compiled == []
+    model = opened(dataset, cache, compile=True)
+    list(model.generate(requests(dataset, 2)))
+    assert compiled == [model.network]
+
+
 def test_the_variants_are_sampled_as_they_were_made(
     dataset: Dataset, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -219,6 +219,19 @@ def test_half_precision_is_close_and_in_the_recipe(
     assert np.corrcoef(found[0], expected[0])[0, 1] > 0.9
 
 
+def test_the_network_is_compiled_on_request(
+    open_model: Open, requests: list[Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[object] = []
+    monkeypatch.setattr(torch, "compile", lambda module: compiled.append(module) or module)
+    sounds(open_model(), requests[:1])
+    assert compiled == []
+    model = open_model(compile=True)
+    sounds(model, requests[:2])
+    assert compiled == [model.network]
+    assert model.recipe["compile"]
+
+
 def test_the_recipe_says_what_sounds_depend_on(open_model: Open) -> None:
     recipe = dict(open_model(negative_prompt="music").recipe)
     assert recipe == {
