@@ -21,8 +21,8 @@ def evaluate_command(
         list[str],
         typer.Option(
             "--model",
-            help="folder:DIR, ground-truth, silence, noise, shuffled, shifted:SECONDS, mmaudio-..., frieren...; "
-            "LABEL= before it renames it. Give it again for further models.",
+            help="folder:DIR, ground-truth, silence, noise, shuffled, shifted:SECONDS, mmaudio-..., "
+            "frieren...; LABEL= before it renames it. Give it again for further models.",
             metavar="SPEC",
         ),
     ],
