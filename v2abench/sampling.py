@@ -25,7 +25,7 @@ def chosen(default: Sampling, options: GenerationOptions) -> Sampling:
     return replace(default, **given)
 
 
-def described(sampling: Sampling, options: GenerationOptions) -> dict[str, object]:
+def described(sampling: Sampling, options: GenerationOptions) -> dict[str, bool | int | float | str]:
     """Return what a recipe says of how sounds are sampled."""
     return {
         "steps": sampling.steps,

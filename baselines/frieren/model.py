@@ -148,7 +148,7 @@ class Frieren:
         return sampling.chosen(Sampling(steps=self.variant.steps), self.options)
 
     @property
-    def recipe(self) -> Mapping[str, object]:
+    def recipe(self) -> Mapping[str, bool | int | float | str]:
         """What its sounds depend on beside the request."""
         with weights_mode(self._mode):
             weights = {f"weights {name}": identity(name) for name in self.weights}
@@ -243,8 +243,8 @@ class Frieren:
         """Compute and store what is missing; the video of each request, or why there is none."""
         found = self._conditions.videos([request.clip for request in requests])
         with weights_mode(self._mode):
-            wanted = {_CAVP: [item for item in found if isinstance(item, Content)]}
-            self._conditions.compute(wanted, "read pictures for Frieren")
+            present = [item for item in found if isinstance(item, Content)]
+            self._conditions.compute({_CAVP: present}, "read pictures for Frieren")
         return found
 
     def empty(self, conditions: Conditions) -> Conditions:

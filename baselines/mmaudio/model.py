@@ -58,7 +58,7 @@ class MMAudio:
         )
 
     @property
-    def recipe(self) -> Mapping[str, object]:
+    def recipe(self) -> Mapping[str, bool | int | float | str]:
         """What its sounds depend on beside the request."""
         negative = self.options.negative_prompt
         with weights_mode(self._mode):
