@@ -34,7 +34,7 @@ class SampleModel:
     info: ModelInfo
     files: Mapping[str, Path]
     extra_files: tuple[str, ...]
-    recipe: Mapping[str, object]
+    recipe: Mapping[str, bool | int | float | str]
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Generated]:
         """Yield each clip's file, or the fault that it is missing."""
@@ -96,7 +96,7 @@ class PublishedSamples:
             license=str(card.license),
             source=f"published samples in {folder.resolve().name}/",
         )
-        recipe = {
+        recipe: dict[str, bool | int | float | str] = {
             "samples": "published",
             "named_like_clips": len(matches) - len(by_second),
             "by_second": len(by_second),

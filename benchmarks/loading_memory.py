@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from v2abench.baselines.mmaudio import codec
+from v2abench.baselines.mmaudio import model as opened
 from v2abench.baselines.mmaudio.model import load_network
 from v2abench.baselines.mmaudio.variants import VARIANTS
 from v2abench.weights.deterministic import weights_mode
@@ -36,7 +36,7 @@ def load(model: str, path: Path | None) -> None:
     before = peak()
     with weights_mode("official" if path else "deterministic"):
         if path:
-            codec.require = {VARIANTS[model].weights: path}.__getitem__  # type: ignore[assignment]
+            opened.require = {VARIANTS[model].weights: path}.__getitem__  # type: ignore[assignment]
         network = load_network(VARIANTS[model])
     for tensor in network.state_dict().values():
         tensor.sum()

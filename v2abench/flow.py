@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from v2abench.contracts import Model, Request
 
@@ -92,4 +92,16 @@ class FlowModel(Model, Protocol):
 
     def velocity(self, x_t: Tensor, t: Tensor, embedded: Embedded) -> Tensor:
         """Return the velocity data - noise at (B, *latent_shape) `x_t` and (B,) times `t` in [0, 1]."""
+        ...
+
+
+class SupervisedFlowModel(FlowModel, Protocol):
+    """A flow model that brings the loss of its own training, which alignment can mix in."""
+
+    def training_loss(self, latents: Tensor, conditions: Conditions, generator: Generator) -> Tensor:
+        """Return each clip's flow-matching loss, (B,), on latents as `encode` gives them.
+
+        Times, noise and which conditions are withheld are drawn from `generator`, on the CPU,
+        as in the model's own training. Conditions are batched.
+        """
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby, pairwise
 
 import torch
@@ -11,9 +12,34 @@ from torch import Tensor
 from v2abench.contracts import Generated, Request
 from v2abench.errors import ClipFault
 from v2abench.flow import Conditions, Embedded, FlowModel, Sampling
+from v2abench.models import GenerationOptions
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
 """From (B, ...) x_t and (B,) t to the (B, ...) velocity."""
+
+
+def chosen(default: Sampling, options: GenerationOptions) -> Sampling:
+    """Return a model's own sampling, but for what the user chose."""
+    names = ("steps", "guidance_scale", "method")
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    return replace(default, **given)
+
+
+def described(sampling: Sampling, options: GenerationOptions) -> dict[str, bool | int | float | str]:
+    """Return what a recipe says of how sounds are sampled."""
+    return {
+        "steps": sampling.steps,
+        "guidance_scale": sampling.guidance_scale,
+        "method": sampling.method,
+        "precision": options.precision,
+        "compile": options.compile,
+    }
+
+
+def precision(options: GenerationOptions, device: str) -> torch.autocast:
+    """Return the context in which the flow network runs: autocast, where the user chose half precision."""
+    dtype = getattr(torch, options.precision)
+    return torch.autocast(torch.device(device).type, dtype, enabled=dtype is not torch.float32)
 
 
 def time_grid(sampling: Sampling) -> Tensor:

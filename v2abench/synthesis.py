@@ -17,6 +17,7 @@ from v2abench.features.extraction import FACTS, Content, Extractor
 from v2abench.features.streams import StreamFeatures
 from v2abench.files import write_error, write_text
 from v2abench.home import home
+from v2abench.media.probing import probe
 from v2abench.media.reading import read_audio
 from v2abench.media.writing import mux, write_audio
 from v2abench.models import GenerationOptions, ModelContext, NamedModel, clip_seed, open_model
@@ -57,8 +58,9 @@ class SynthesisOptions:
 class Made:
     """How one clip ended: the seconds asked for, its file, and what is wrong.
 
-    A clip is `degraded` where the model adjusted something to get its sound (`adjusted`), or
-    where the sound could not be laid under its video (`not-muxed`).
+    A clip is `degraded` where the model adjusted something to get its sound (`adjusted`), where
+    that is shorter than was asked for (`short`) or could not be laid under its video
+    (`not-muxed`). Of several reasons the code is the first one's, and `detail` tells all.
     """
 
     id: str
@@ -98,7 +100,7 @@ def _synthesise(model: str, dataset: str | Dataset, folder: Path, options: Synth
     requests = _requests(opened, contents, extractor, options)
     fingerprint, suffix = dataset_fingerprint(opened, contents), _suffix(options.format)
     answers = generate(named, requests, folder, fingerprint, options.progress, suffix=suffix)
-    made = _settle(requests, answers, folder, options)
+    made = _settle(requests, answers, folder, options, extractor.window.tolerance)
     _write_ledger(folder, named, opened, made)
     return made
 
@@ -155,6 +157,7 @@ def _settle(
     answers: Answers,
     folder: Path,
     options: SynthesisOptions,
+    tolerance: float,
 ) -> list[Made]:
     made = []
     with options.progress("write", len(requests)) as advance:
@@ -164,6 +167,7 @@ def _settle(
             try:
                 file = _delivered(answers.files[clip.id], target)
                 entry = _noted(replace(blank, status="ok", file=file.name), answers.notes.get(clip.id, ()))
+                entry = _measured(entry, target, tolerance)
             except ClipFault as fault:
                 entry = replace(blank, code=fault.code, detail=fault.detail)
             made.append(_muxed(entry, clip, target) if options.mux and entry.file else entry)
@@ -181,7 +185,20 @@ def _delivered(answer: Path | ClipFault, target: Path) -> Path:
 
 
 def _noted(entry: Made, notes: Sequence[str]) -> Made:
-    return replace(entry, status="degraded", code="adjusted", detail="; ".join(notes)) if notes else entry
+    return _degraded(entry, "adjusted", "; ".join(notes)) if notes else entry
+
+
+def _measured(entry: Made, sound: Path, tolerance: float) -> Made:
+    seconds = probe(sound).sound_seconds
+    if seconds is None or seconds >= entry.seconds - tolerance:
+        return entry
+    detail = f"{seconds:.2f} s of sound, {entry.seconds:.2f} s were asked for"
+    return _degraded(entry, "short", detail)
+
+
+def _degraded(entry: Made, code: str, detail: str) -> Made:
+    told = f"{entry.detail}; {detail}" if entry.detail else detail
+    return replace(entry, status="degraded", code=entry.code or code, detail=told)
 
 
 def _muxed(entry: Made, clip: Clip, sound: Path) -> Made:
@@ -191,8 +208,7 @@ def _muxed(entry: Made, clip: Clip, sound: Path) -> Made:
     try:
         mux(clip.video, sound, target)
     except (ClipFault, V2ABenchError) as error:
-        detail = f"{entry.detail}; {error}" if entry.detail else str(error)
-        return replace(entry, status="degraded", code="not-muxed", detail=detail)
+        return _degraded(entry, "not-muxed", str(error))
     return entry
 
 

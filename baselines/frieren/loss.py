@@ -31,7 +31,7 @@ def weight(t: Tensor) -> Tensor:
 def flow_matching_loss(
     velocity: Velocity, latents: Tensor, noise: Tensor, t: Tensor, *, weighted: bool = True
 ) -> Tensor:
-    """Return the mean over all elements of w(t) · (data - noise - velocity)².
+    """Return each clip's mean of w(t) · (data - noise - velocity)², (B,).
 
     `latents` and `noise` are (B, ...), `t` (B,). With the guided velocity, and the noise
     from which the latents were made, it is the loss of reflow; not weighted and at t = 0,
@@ -40,13 +40,13 @@ def flow_matching_loss(
     times = t.view(-1, *[1] * (latents.dim() - 1))
     x_t = (1 - times) * noise + times * latents
     errors = (latents - noise - velocity(x_t, t)) ** 2
-    return (weight(times) * errors).mean() if weighted else errors.mean()
+    return (weight(times) * errors if weighted else errors).flatten(1).mean(dim=1)
 
 
 def training_loss(
     model: FlowModel, latents: Tensor, conditions: Conditions, generator: torch.Generator
 ) -> Tensor:
-    """Return the loss of the base model on latents and batched conditions, with its random draws.
+    """Return each clip's loss of the base model, (B,), on latents and batched conditions.
 
     Times are uniform; each clip's conditions give way to none with a probability of 0.2.
     `generator` is on the CPU.

@@ -14,7 +14,6 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from v2abench import sampling
@@ -22,7 +21,7 @@ from v2abench.baselines.frieren import autoencoder, estimator
 from v2abench.baselines.frieren.autoencoder import SCALE, AutoencoderSize, MelDecoder, MelEncoder
 from v2abench.baselines.frieren.checkpoint import Part, load_part
 from v2abench.baselines.frieren.estimator import FRAMES_PER_ROW, EstimatorSize, FlowNetwork
-from v2abench.baselines.frieren.loss import STEPS
+from v2abench.baselines.frieren.loss import STEPS, training_loss
 from v2abench.baselines.vocoders.bigvgan import (
     BIGVGAN_16K,
     BigVGAN,
@@ -33,12 +32,15 @@ from v2abench.baselines.vocoders.bigvgan import (
 from v2abench.baselines.vocoders.mel import MEL_16K, log_mel
 from v2abench.contracts import Generated, ModelInfo, Request
 from v2abench.errors import ClipFault, V2ABenchError
-from v2abench.features.conditions import VideoConditions
+from v2abench.features.conditions import ConditionStore
+from v2abench.features.extraction import Content
+from v2abench.features.store import Record
 from v2abench.flow import Conditions, Embedded, Sampling
 from v2abench.media.audio import Audio
 from v2abench.media.resampling import resample
 from v2abench.models import GenerationOptions, ModelContext
-from v2abench.networks.cavp import CAVP, WEIGHTS
+from v2abench.networks.cavp import CAVP
+from v2abench.protocols.schema import Window
 from v2abench.weights.checkpoints import read_checkpoint
 from v2abench.weights.deterministic import Mode, filled, is_deterministic, weights_mode
 from v2abench.weights.fetching import require
@@ -54,6 +56,7 @@ CONDITION_SECONDS = 10.0
 """What upstream cuts from a video, and encodes as one."""
 VOCODER_WEIGHTS = "bigvgan_16k"
 
+_CAVP = CAVP()
 _TOLERANCE_SECONDS = 0.1
 _LEAST_SAMPLES = 1024
 _SOURCE = "https://github.com/cyanbx/Frieren-V2A"
@@ -129,9 +132,7 @@ class Frieren:
         self.options: GenerationOptions = context.options
         self._architecture = architecture
         self._mode: Mode = "deterministic" if is_deterministic() else "official"
-        self._conditions = (
-            VideoConditions(context.extractor, CAVP(), CONDITION_SECONDS) if context.extractor else None
-        )
+        self._extractor = context.extractor
 
     @property
     def info(self) -> ModelInfo:
@@ -142,36 +143,26 @@ class Frieren:
         return ModelInfo(self.variant.name, SAMPLE_RATE, 1, parameters, _LICENSE, _SOURCE)
 
     @property
-    def weights(self) -> tuple[str, ...]:
-        """The registered checkpoints that generation needs."""
-        return (self.variant.weights, WEIGHTS, VOCODER_WEIGHTS)
-
-    @property
     def sampling(self) -> Sampling:
         """The variant's own, but for what the user chose."""
-        chosen = {
-            name: value
-            for name in ("steps", "guidance_scale", "method")
-            if (value := getattr(self.options, name)) is not None
-        }
-        return replace(Sampling(steps=self.variant.steps), **chosen)
+        return sampling.chosen(Sampling(steps=self.variant.steps), self.options)
 
     @property
-    def recipe(self) -> Mapping[str, object]:
+    def recipe(self) -> Mapping[str, bool | int | float | str]:
         """What its sounds depend on beside the request."""
-        sampling = self.sampling
+        with weights_mode(self._mode):
+            weights = {f"weights {name}": identity(name) for name in self.weights}
         return {
-            "weights": identity(self.variant.weights),
-            "cavp": identity(WEIGHTS),
-            "vocoder": identity(VOCODER_WEIGHTS),
-            "steps": sampling.steps,
-            "guidance_scale": sampling.guidance_scale,
-            "method": sampling.method,
-            "precision": self.options.precision,
-            "compile": self.options.compile,
+            **sampling.described(self.sampling, self.options),
+            **weights,
             "times": "rounded to thousandths",
             "videos under 8 s": "their rows are repeated",
         }
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """The registered checkpoints that generation needs."""
+        return self.variant.weights, *CAVP.weights, VOCODER_WEIGHTS
 
     @cached_property
     def network(self) -> FlowNetwork:
@@ -198,6 +189,7 @@ class Frieren:
     def _field(self) -> Callable[..., Tensor]:
         return torch.compile(self.network) if self.options.compile else self.network
 
+    @torch.inference_mode(False)
     def _load(self, part: Part, make: Callable[[], ModuleT]) -> ModuleT:
         if self._mode == "deterministic":
             return filled(make).to(self.device)
@@ -224,7 +216,9 @@ class Frieren:
     @torch.no_grad()
     def decode(self, latents: Tensor) -> list[Audio]:
         """Return 8.192 s of sound, 16 kHz mono, for each of (B, 20, 256) latents."""
-        waveforms = self._vocoder(self._decoder(latents / SCALE)).cpu().numpy()
+        # One by one, so that memory does not grow with the batch.
+        mels = [self._decoder(latent[None] / SCALE) for latent in latents]
+        waveforms = [self._vocoder(mel)[0].cpu().numpy() for mel in mels]
         return [Audio(np.ascontiguousarray(waveform), SAMPLE_RATE) for waveform in waveforms]
 
     def condition(self, requests: Sequence[Request]) -> list[Conditions | ClipFault]:
@@ -233,15 +227,25 @@ class Frieren:
         Those of a shorter video are repeated, as in upstream's training.
         """
         with weights_mode(self._mode):
-            found = self._compute_conditions(requests).read([request.clip for request in requests])
-        return [said if isinstance(said, ClipFault) else {"rows": _rows(said["rows"])} for said in found]
+            found = self._compute_conditions(requests)
+            records = self._conditions.read(_CAVP, [item for item in found if isinstance(item, Content)])
+        return [item if isinstance(item, ClipFault) else _told(records[item.hash]) for item in found]
 
-    def _compute_conditions(self, requests: Sequence[Request]) -> VideoConditions:
-        if self._conditions is None:
-            raise V2ABenchError(f"{self.variant.name} needs a feature store for its conditions")
+    @cached_property
+    def _conditions(self) -> ConditionStore:
+        if self._extractor is None:
+            raise V2ABenchError(
+                f"--model {self.variant.name} makes its sound when asked; check looks at files: folder:DIR"
+            )
+        return ConditionStore(replace(self._extractor, window=Window(seconds=CONDITION_SECONDS)))
+
+    def _compute_conditions(self, requests: Sequence[Request]) -> list[Content | ClipFault]:
+        """Compute and store what is missing; the video of each request, or why there is none."""
+        found = self._conditions.videos([request.clip for request in requests])
         with weights_mode(self._mode):
-            self._conditions.compute([request.clip for request in requests])
-        return self._conditions
+            present = [item for item in found if isinstance(item, Content)]
+            self._conditions.compute({_CAVP: present}, "read pictures for Frieren")
+        return found
 
     def empty(self, conditions: Conditions) -> Conditions:
         """Return rows of zeros."""
@@ -249,19 +253,19 @@ class Frieren:
 
     def embed(self, conditions: Conditions) -> Embedded:
         """Return the condition of each latent frame."""
-        with self._precision():
+        with sampling.precision(self.options, self.device):
             return {"frames": self.network.embed(conditions["rows"])}
 
     def velocity(self, x_t: Tensor, t: Tensor, embedded: Embedded) -> Tensor:
         """Return the velocity at (B, 20, 256) `x_t` and (B,) times, rounded to thousandths."""
         steps = torch.round(STEPS * t).clamp(max=STEPS - 1)
-        with self._precision():
+        with sampling.precision(self.options, self.device):
             velocity: Tensor = self._field(x_t, steps, embedded["frames"])
         return velocity.float()
 
-    def _precision(self) -> torch.autocast:
-        dtype = getattr(torch, self.options.precision)
-        return torch.autocast(torch.device(self.device).type, dtype, enabled=dtype is not torch.float32)
+    def training_loss(self, latents: Tensor, conditions: Conditions, generator: torch.Generator) -> Tensor:
+        """Return each clip's loss, (B,), with times, noise and dropout as the base model was trained."""
+        return training_loss(self, latents, conditions, generator)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Generated]:
         """Yield the sound of each request, cut to its seconds; 8.192 s where more are wanted.
@@ -277,8 +281,10 @@ class Frieren:
             )
 
 
-def _rows(rows: NDArray[np.float32]) -> Tensor:
-    return _repeated(torch.tensor(rows).T, ROWS).T.contiguous()
+def _told(record: Record) -> Conditions | ClipFault:
+    if record.fault is not None:
+        return record.fault
+    return {"rows": _repeated(torch.tensor(record.features["rows"]).T, ROWS).T.contiguous()}
 
 
 def _repeated(sequence: Tensor, count: int) -> Tensor:

@@ -1,7 +1,6 @@
 """MMAudio as a model: it generates, and opens itself for alignment."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from functools import cached_property
 
 import torch
@@ -15,6 +14,7 @@ from v2abench.baselines.mmaudio.training import draw, flow_matching_loss
 from v2abench.baselines.mmaudio.variants import VARIANTS, Variant
 from v2abench.contracts import Generated, ModelInfo, Request
 from v2abench.errors import ClipFault, V2ABenchError
+from v2abench.features.conditions import ConditionStore
 from v2abench.flow import Conditions, Embedded, Sampling
 from v2abench.media.audio import Audio
 from v2abench.media.resampling import KAISER_BEST, resample
@@ -64,10 +64,7 @@ class MMAudio:
         with weights_mode(self._mode):
             weights = {name: identity(name) for name in self.weights}
         return {
-            "steps": self.sampling.steps,
-            "guidance_scale": self.sampling.guidance_scale,
-            "method": self.sampling.method,
-            "precision": self.options.precision,
+            **sampling.described(self.sampling, self.options),
             **({} if negative is None else {"negative_prompt": negative}),
             **{f"weights {name}": digest for name, digest in weights.items()},
         }
@@ -80,13 +77,7 @@ class MMAudio:
     @property
     def sampling(self) -> Sampling:
         """25 steps of Euler with guidance of 4.5, or what the user chose."""
-        chosen, default = self.options, Sampling()
-        scale = chosen.guidance_scale
-        return Sampling(
-            steps=chosen.steps or default.steps,
-            guidance_scale=default.guidance_scale if scale is None else scale,
-            method=chosen.method or default.method,
-        )
+        return sampling.chosen(Sampling(), self.options)
 
     @cached_property
     def network(self) -> MMAudioNetwork:
@@ -104,7 +95,7 @@ class MMAudio:
             raise V2ABenchError(
                 f"--model {self.variant.name} makes its sound when asked; check looks at files: folder:DIR"
             )
-        return StoredConditions(self._extractor)
+        return StoredConditions(ConditionStore(self._extractor))
 
     @cached_property
     def _negative(self) -> Tensor | None:
@@ -147,7 +138,7 @@ class MMAudio:
     def condition(self, requests: Sequence[Request]) -> list[Conditions | ClipFault]:
         """Return `clip`, `sync` and `text` of each clip, from the store where they are known."""
         with weights_mode(self._mode):
-            self._conditions.extract(requests)
+            self._conditions.compute(requests)
             return self._conditions.read(requests)
 
     def empty(self, conditions: Conditions) -> Conditions:
@@ -156,33 +147,26 @@ class MMAudio:
 
     def embed(self, conditions: Conditions) -> Embedded:
         """Return what the network makes of conditions before any step."""
-        with self._autocast():
+        with sampling.precision(self.options, self.device):
             return self.network.embed(conditions)
 
     def velocity(self, x_t: Tensor, t: Tensor, embedded: Embedded) -> Tensor:
         """Return the velocity, float32 in any precision."""
-        with self._autocast():
+        with sampling.precision(self.options, self.device):
             return self._step(x_t, t, embedded).float()
 
     def training_loss(self, latents: Tensor, conditions: Conditions, generator: torch.Generator) -> Tensor:
         """Return each clip's flow-matching loss, (B,), with times, noise and dropout as in training."""
-        with self._autocast():
+        with sampling.precision(self.options, self.device):
             return flow_matching_loss(self.network, latents, conditions, draw(latents, generator))
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Generated]:
         """Yield the sound of each request, in order; all conditions are computed first."""
         with weights_mode(self._mode):
-            self._conditions.extract(requests)
+            self._conditions.compute(requests)
             # Also this needs an encoder, which is not to meet the network.
             self._negative  # noqa: B018
-        if self.device.startswith("cuda"):
-            torch.cuda.empty_cache()
         yield from sampling.generate(self, requests, self.device, self.options.batch_size)
-
-    def _autocast(self) -> AbstractContextManager[object]:
-        half = self.options.precision != "float32"
-        kind = torch.float16 if self.options.precision == "float16" else torch.bfloat16
-        return torch.autocast(torch.device(self.device).type, kind, enabled=half)
 
 
 @torch.inference_mode(False)

@@ -1,9 +1,8 @@
 """The conditions of clips from the feature store, computed once for each content."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,10 +10,10 @@ from numpy.typing import NDArray
 
 from v2abench.baselines.mmaudio.conditions import MMAudioClip, MMAudioSync, MMAudioText
 from v2abench.baselines.mmaudio.variants import CLIP_RATE, SYNC_RATE
-from v2abench.contracts import Network, Request
-from v2abench.errors import ClipFault, V2ABenchError
-from v2abench.features.contents import hash_contents
-from v2abench.features.extraction import Content, Extractor
+from v2abench.contracts import Request
+from v2abench.errors import ClipFault
+from v2abench.features.conditions import ConditionStore
+from v2abench.features.extraction import Content
 from v2abench.features.store import Record
 from v2abench.flow import Conditions
 from v2abench.networks.synchformer.visual import HOP_FRAMES, SEGMENT_FRAMES
@@ -42,71 +41,45 @@ def sync_segments(seconds: float) -> int:
 
 @dataclass(frozen=True)
 class StoredConditions:
-    """Conditions by way of the `extractor`'s store. The encoders are in memory only while they work."""
+    """Conditions by way of a feature store, each computed once for each content."""
 
-    extractor: Extractor
-    _contents: dict[Path, Content | ClipFault] = field(default_factory=dict)
+    store: ConditionStore
 
-    def extract(self, requests: Sequence[Request]) -> None:
+    def compute(self, requests: Sequence[Request]) -> None:
         """Compute and store what is missing for the clips of `requests`."""
-        videos = [found for r in requests if isinstance(found := self._video(r), Content)]
-        texts = [Content.of_text(prompt(request)) for request in requests]
-        self._run({TEXT: texts}, "read prompts for MMAudio")
-        self._run({CLIP: videos, SYNC: videos}, "read pictures for MMAudio")
+        found = self.store.videos([request.clip for request in requests])
+        videos = [item for item in found if isinstance(item, Content)]
+        self.store.compute({TEXT: _texts(requests)}, "read prompts for MMAudio")
+        self.store.compute({CLIP: videos, SYNC: videos}, "read pictures for MMAudio")
 
     def text(self, text: str) -> torch.Tensor:
         """Return the (77, 1024) states of one text."""
         content = Content.of_text(text)
-        self._run({TEXT: [content]}, "read prompts for MMAudio")
-        record = self._records(TEXT, [content])[content.hash]
+        self.store.compute({TEXT: [content]}, "read prompts for MMAudio")
+        record = self.store.read(TEXT, [content])[content.hash]
         return torch.from_numpy(record.features["tokens"].copy())
 
     def read(self, requests: Sequence[Request]) -> list[Conditions | ClipFault]:
         """Return the stored conditions of each clip, cut to its seconds, or why there are none."""
-        found = [self._video(request) for request in requests]
+        found, texts = self.store.videos([request.clip for request in requests]), _texts(requests)
         videos = [item for item in found if isinstance(item, Content)]
-        texts = self._records(TEXT, [Content.of_text(prompt(request)) for request in requests])
-        seen, watched = self._records(CLIP, videos), self._records(SYNC, videos)
+        seen, watched = self.store.read(CLIP, videos), self.store.read(SYNC, videos)
+        told = self.store.read(TEXT, texts)
         answers: list[Conditions | ClipFault] = []
-        for request, item in zip(requests, found, strict=True):
+        for request, item, text in zip(requests, found, texts, strict=True):
             if isinstance(item, ClipFault):
                 answers.append(item)
                 continue
-            text = texts[Content.of_text(prompt(request)).hash]
             try:
-                answers.append(_conditions(request, seen[item.hash], watched[item.hash], text))
+                answers.append(_conditions(request, seen[item.hash], watched[item.hash], told[text.hash]))
             except ClipFault as fault:
                 answers.append(fault)
         return answers
 
-    def _video(self, request: Request) -> Content | ClipFault:
-        path = request.clip.video
-        if path not in self._contents:
-            self._contents.update(hash_contents([path]))
-        return self._contents[path]
 
-    def _run(self, wanted: Mapping[Network, Sequence[Content]], stage: str) -> None:
-        # What this one loads is gone with it.
-        replace(self.extractor, _loaded={}).extract(wanted, stage)
-
-    def _records(self, network: Network, contents: Sequence[Content]) -> dict[str, Record]:
-        """The record of each content's hash."""
-        stored = self.extractor.store(network).read(self.extractor.key(content.hash) for content in contents)
-        found = {
-            c.hash: stored[self.extractor.key(c.hash)]
-            for c in contents
-            if self.extractor.key(c.hash) in stored
-        }
-        if any(content.hash not in found for content in contents):
-            raise V2ABenchError(
-                "conditions went from the cache while they were used (`cache gc`?); run the command again"
-            )
-        return found
-
-
-def prompt(request: Request) -> str:
-    """Return the text that the clip's sound is asked for with; empty where it has none."""
-    return request.clip.prompt or ""
+def _texts(requests: Sequence[Request]) -> list[Content]:
+    """The text that each clip's sound is asked for with; empty where it has none."""
+    return [Content.of_text(request.clip.prompt or "") for request in requests]
 
 
 def _conditions(request: Request, seen: Record, watched: Record, text: Record) -> Conditions:

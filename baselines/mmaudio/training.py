@@ -27,11 +27,11 @@ class Draw:
 
 
 def draw(latents: Tensor, generator: torch.Generator, dropout: float = DROPOUT) -> Draw:
-    """Draw one step for (B, L, C) normalised latents; `generator` is on their device."""
+    """Draw one step for (B, L, C) normalised latents; `generator` is on the CPU, whatever their device."""
     device, count = latents.device, len(latents)
-    times = torch.randn(count, generator=generator, device=device).sigmoid()
-    noise = torch.randn(latents.shape, generator=generator, device=device)
-    withheld = torch.rand(2, count, generator=generator, device=device) < dropout
+    times = torch.randn(count, generator=generator).sigmoid().to(device)
+    noise = torch.randn(latents.shape, generator=generator).to(device)
+    withheld = (torch.rand(2, count, generator=generator) < dropout).to(device)
     return Draw(times, noise, withheld[0], withheld[1])
 
 

@@ -55,7 +55,7 @@ class OutsideModel:
 
     card: Card
     info: ModelInfo
-    recipe: Mapping[str, object]
+    recipe: Mapping[str, Scalar]
     context: ModelContext
     texts: Texts
     options: Mapping[str, Scalar]

@@ -95,8 +95,8 @@ def _info(card: Card) -> ModelInfo:
 
 def _recipe(
     card: Card, options: Mapping[str, Scalar], given: Mapping[str, str], asked: GenerationOptions
-) -> dict[str, object]:
-    recipe: dict[str, object] = dict(options)
+) -> dict[str, Scalar]:
+    recipe: dict[str, Scalar] = dict(options)
     if card.repository and card.script:
         recipe["commit"] = card.repository.commit
         scripts = (scripts_folder() / card.script, scripts_folder() / "v2a_worker.py")

@@ -20,9 +20,13 @@ from v2abench.synthesis import SynthesisOptions, synthesise
 
 @dataclass
 class Tones:
-    """Makes a tone by each clip's seed; dies after `lives` clips, and refuses the ids in `refused`."""
+    """Makes noise by each clip's seed; dies after `lives` clips, and refuses the ids in `refused`.
+
+    It makes `longest` seconds at most.
+    """
 
     lives: int = 100
+    longest: float = 60.0
     refused: tuple[str, ...] = ()
     recipe: Mapping[str, bool | int | float | str] = field(default_factory=lambda: {"pitch": 440})
     asked: list[Request] = field(default_factory=list)
@@ -37,9 +41,8 @@ class Tones:
             if request.clip.id in self.refused:
                 yield Generated(request.clip.id, fault=ClipFault("too-short", "not for me"))
                 continue
-            noise = np.random.default_rng(request.seed).uniform(
-                -0.5, 0.5, (1, round(16000 * request.seconds))
-            )
+            count = round(16000 * min(request.seconds, self.longest))
+            noise = np.random.default_rng(request.seed).uniform(-0.5, 0.5, (1, count))
             yield Generated(request.clip.id, audio=Audio(noise.astype(np.float32), 16000))
 
 
@@ -131,6 +134,17 @@ def test_the_duration_is_the_clip_s_or_what_is_asked_for(use: Use, dataset: Data
     synthesise("tones", dataset, tmp_path / "asked", SynthesisOptions(seconds=1.25))
     assert {request.seconds for request in model.asked[:6]} == {2.0}
     assert {request.seconds for request in model.asked[6:]} == {1.25}
+
+
+def test_a_sound_that_is_shorter_than_asked_for_is_told(use: Use, dataset: Dataset, tmp_path: Path) -> None:
+    use(Tones(longest=1.5))
+    two = replace(dataset, clips=dataset.clips[:2])
+    for _ in range(2):
+        made = synthesise("tones", two, tmp_path)
+        assert [(entry.status, entry.code) for entry in made] == [("degraded", "short")] * 2
+        assert made[0].detail == "1.50 s of sound, 2.00 s were asked for"
+    (near, _) = synthesise("tones", two, tmp_path / "near", SynthesisOptions(seconds=1.55))
+    assert near.status == "ok"
 
 
 def test_sound_is_laid_under_the_video_on_request(use: Use, dataset: Dataset, tmp_path: Path) -> None:

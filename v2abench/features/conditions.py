@@ -1,55 +1,44 @@
-"""What networks say of clips' videos, for models that are told of them: computed once, kept in the store."""
+"""What networks say of clips, for models that are told of them: computed once, kept in the feature store."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import torch
+
 from v2abench.clips import Clip
-from v2abench.contracts import Array, Network
+from v2abench.contracts import Network
 from v2abench.errors import ClipFault, V2ABenchError
 from v2abench.features.contents import hash_contents
 from v2abench.features.extraction import Content, Extractor
 from v2abench.features.store import Record
-from v2abench.protocols.schema import Window
 
 
 @dataclass(frozen=True)
-class VideoConditions:
-    """Features of the first `seconds` of videos by one network, whatever a protocol's window is.
-
-    `extractor` says where the store is, and on which device and with how many workers.
-    """
+class ConditionStore:
+    """Features of contents in the `extractor`'s window; networks are in memory only while they work."""
 
     extractor: Extractor
-    network: Network
-    seconds: float
-    _contents: dict[Path, Content | ClipFault] = field(default_factory=dict)
+    _videos: dict[Path, Content | ClipFault] = field(default_factory=dict)
 
-    def compute(self, clips: Sequence[Clip]) -> None:
-        """Compute and store what is missing; the network is gone from memory afterwards."""
-        unknown = [clip.video for clip in clips if clip.video not in self._contents]
-        self._contents.update(hash_contents(unknown))
-        present = [item for clip in clips if isinstance(item := self._contents[clip.video], Content)]
-        self._own_extractor().extract({self.network: present}, f"conditions {self.network.name}")
+    def videos(self, clips: Sequence[Clip]) -> list[Content | ClipFault]:
+        """Return the content of each clip's video, hashed once, or why there is none."""
+        self._videos.update(hash_contents(clip.video for clip in clips if clip.video not in self._videos))
+        return [self._videos[clip.video] for clip in clips]
 
-    def read(self, clips: Sequence[Clip]) -> list[Mapping[str, Array] | ClipFault]:
-        """Return the features of each clip's video, or why there are none; `compute` was called before."""
-        own = self._own_extractor()
-        contents = [self._contents[clip.video] for clip in clips]
-        stored = own.store(self.network).read(own.key(c.hash) for c in contents if isinstance(c, Content))
-        return [
-            content if isinstance(content, ClipFault) else _said(stored.get(own.key(content.hash)))
-            for content in contents
-        ]
+    def compute(self, wanted: Mapping[Network, Sequence[Content]], stage: str) -> None:
+        """Compute and store what is missing of each network on each content."""
+        # What this one loads is gone with it.
+        replace(self.extractor, _loaded={}).extract(wanted, stage)
+        if self.extractor.device.startswith("cuda"):
+            torch.cuda.empty_cache()
 
-    def _own_extractor(self) -> Extractor:
-        """One with a window of its own, and that keeps no network longer than it lives itself."""
-        return replace(self.extractor, window=Window(seconds=self.seconds), _loaded={})
-
-
-def _said(record: Record | None) -> Mapping[str, Array] | ClipFault:
-    if record is None:
-        raise V2ABenchError(
-            "conditions went from the cache while they were used (`cache gc`?); run the command again"
-        )
-    return record.fault or record.features
+    def read(self, network: Network, contents: Sequence[Content]) -> dict[str, Record]:
+        """Return the record of each content's hash; `compute` was called before."""
+        keys = {content.hash: self.extractor.key(content.hash) for content in contents}
+        stored = self.extractor.store(network).read(keys.values())
+        if len(stored) < len(keys):
+            raise V2ABenchError(
+                "conditions went from the cache while they were used (`cache gc`?); run the command again"
+            )
+        return {digest: stored[key] for digest, key in keys.items()}

