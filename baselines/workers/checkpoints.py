@@ -48,9 +48,10 @@ def readable(size: int | None) -> str:
 def total(checkpoints: Iterable[Checkpoint]) -> str:
     """Return the sum of the known sizes, and how many are not known."""
     sizes = [checkpoint.size for checkpoint in checkpoints]
-    known = sum(size for size in sizes if size is not None)
-    unknown = sizes.count(None)
-    return readable(known) + (f", and {unknown} of unknown size" if unknown else "")
+    known = [size for size in sizes if size is not None]
+    said = [readable(sum(known))] if known else []
+    said += [f"{sizes.count(None)} of unknown size"] if None in sizes else []
+    return ", and ".join(said) or "nothing"
 
 
 def fetch(checkpoint: Checkpoint, folder: Path, python: Path, log: Path, progress: Progress) -> None:

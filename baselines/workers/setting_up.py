@@ -63,9 +63,7 @@ def _checkpoint_lines(card: Card, folder: Path, place: Path) -> list[str]:
             f"({checkpoint.use}); from {checkpoint.source}; licence {checkpoint.license}"
         )
     free = shutil.disk_usage(next(p for p in (place, *place.parents) if p.exists())).free
-    lines.append(
-        f"to download: {checkpoints.total(missing)} of weights; {checkpoints.readable(free)} are free"
-    )
+    lines.append(f"weights to download: {checkpoints.total(missing)}; {checkpoints.readable(free)} are free")
     return lines
 
 

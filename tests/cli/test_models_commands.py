@@ -102,7 +102,14 @@ def test_plugins_describe_themselves_or_are_described_by_default(
 def test_a_dry_run_says_what_would_come_and_does_nothing(v2abench: Run, cache: Path, name: str) -> None:
     shown = v2abench("models", "setup", name, "--dry-run")
     assert shown.code == 0
-    for words in ("NOT FOR COMMERCIAL USE", "to clone", "to fetch", "licence", "to download: ", "are free"):
+    for words in (
+        "NOT FOR COMMERCIAL USE",
+        "to clone",
+        "to fetch",
+        "licence",
+        "weights to download: ",
+        "are free",
+    ):
         assert words in shown.err
     assert shown.out == ""
     assert not list(cache.iterdir())

@@ -63,7 +63,7 @@ def test_setup_doctor_eval_and_setup_again(
         f"at {upstream.commit} (2024-01-01): to clone",
         "to make with venv and pip",
         f"to fetch: ckpts/model.pt (model); from {upstream.weights.as_uri()}; licence CC BY-NC 4.0",
-        "to download: 0 MB, and 2 of unknown size of weights",
+        "weights to download: 0 MB, and 2 of unknown size; ",
     ):
         assert words in before
     assert not (cache / "models").exists()
@@ -94,6 +94,7 @@ def test_setup_doctor_eval_and_setup_again(
     assert said == []
     assert (folder / "environment/pyvenv.cfg").stat().st_mtime_ns == made
     assert ": there, " in "\n".join(plan(card, options))
+    assert "weights to download: nothing; " in "\n".join(plan(card, options))
 
     (folder / "repository/inner/ckpts/model.pt").write_text("cut")
     python = (folder / "environment/bin/python").rename(folder / "elsewhere")
