@@ -90,10 +90,12 @@ def make(
 def _create(folder: Path, environment: Environment, uv: str | None, log: Path) -> None:
     if folder.exists():
         shutil.rmtree(folder)
-    if uv:
-        _run([uv, "venv", "--python", environment.python[0], str(folder)], log, "uv made no environment")
-        return
     python = find_python(environment)
+    if uv:
+        # What is not installed, uv brings.
+        wanted = str(python or environment.python[0])
+        _run([uv, "venv", "--python", wanted, str(folder)], log, "uv made no environment")
+        return
     if python is None:
         versions = " or ".join(environment.python)
         raise V2ABenchError(
