@@ -33,7 +33,7 @@ from v2abench.weights.registry import WeightsUnavailableError
 SMALL = Architecture(
     EstimatorSize(channels=4, context=24, width=64, heads=2, blocks=2, positions=257),
     AutoencoderSize(channels=4, widths=(32, 64, 128)),
-    BigVGANConfig(80, (16, 16), (32, 32), bias=True, output="tanh", width=16, block_kernels=(3,)),
+    BigVGANConfig(80, (256,), (512,), bias=True, output="tanh", width=8, block_kernels=(3,)),
 )
 
 
