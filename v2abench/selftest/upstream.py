@@ -110,8 +110,7 @@ def prepare_environment(folder: Path, say: Say) -> Path:
         if sys.version_info >= NEWEST:
             raise V2ABenchError(
                 "selftest --upstream: laion-clap needs NumPy 1, which Python "
-                f"{sys.version_info.major}.{sys.version_info.minor} cannot have; "
-                "run it with Python 3.11 or 3.12"
+                f"{sys.version_info.major}.{sys.version_info.minor} cannot have; use Python 3.11 or 3.12"
             )
         say(f"making an environment for the public packages in {folder}")
         _run([sys.executable, "-m", "venv", str(folder)], folder, "no environment could be made")

@@ -95,8 +95,8 @@ def test_an_evaluation_goes_all_the_way_with_the_full_encoder(
 
 
 def test_a_sound_depends_on_its_video_and_seed_alone(dataset: Dataset, cache: Path) -> None:
-    asked = requests(dataset, 3)
-    together = list(opened(dataset, cache, batch_size=3).generate(asked))
+    asked = requests(dataset, 2)
+    together = list(opened(dataset, cache, batch_size=2).generate(asked))
     alone = list(opened(dataset, cache, batch_size=1).generate(asked[::-1]))[::-1]
     assert [answer.clip_id for answer in together] == [request.clip.id for request in asked]
     for one, other in zip(together, alone, strict=True):
@@ -115,14 +115,14 @@ def test_conditions_are_computed_once_a_clip_and_embedded_once_a_batch(
     monkeypatch.setattr(
         cavp.VideoTower, "forward", lambda self, pixels: encoded.append(1) or encode(self, pixels)
     )
-    model = opened(dataset, cache, "frieren", steps=5, batch_size=2)
+    model = opened(dataset, cache, "frieren", steps=5, batch_size=1)
     embed = model.network.embed
     monkeypatch.setattr(model.network, "embed", lambda told: embedded.append(1) or embed(told))
     model.network.register_forward_hook(lambda *_: fields.append(1))
-    list(model.generate(requests(dataset, 4)))
-    assert (len(encoded), len(embedded), len(fields)) == (4, 2, 10)
-    list(opened(dataset, cache, batch_size=4).generate(requests(dataset, 4)))
-    assert len(encoded) == 4
+    list(model.generate(requests(dataset, 2)))
+    assert (len(encoded), len(embedded), len(fields)) == (2, 2, 10)
+    list(opened(dataset, cache, batch_size=2).generate(requests(dataset, 2)))
+    assert len(encoded) == 2
 
 
 def test_the_encoder_is_gone_before_the_flow_network_comes(
@@ -247,7 +247,7 @@ def test_the_network_is_compiled_on_request(
     list(opened(dataset, cache).generate(requests(dataset, 1)))
     assert compiled == []
     model = opened(dataset, cache, compile=True)
-    list(model.generate(requests(dataset, 2)))
+    list(model.generate(requests(dataset, 1)))
     assert compiled == [model.network]
 
 

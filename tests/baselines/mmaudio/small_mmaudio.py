@@ -24,7 +24,7 @@ def shrink(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = visual.VisualEncoder
     monkeypatch.setattr(visual, "VisualEncoder", lambda: whole(width=96, depth=1, heads=4))
     monkeypatch.setattr(clip, "architecture", lambda: CLIP)
-    vocoder = BigVGANConfig(80, (4, 4, 2, 2, 2, 2), (8, 8, 4, 4, 4, 4), bias=True, output="tanh", width=64)
+    vocoder = BigVGANConfig(80, (16, 16), (32, 32), bias=True, output="tanh", width=16, block_kernels=(3,))
     small = replace(codec.CODECS["16k"], autoencoder=AutoencoderConfig(80, 20, 16), vocoder=vocoder)
     monkeypatch.setitem(codec.CODECS, "16k", small)
     variant = replace(model.VARIANTS["mmaudio-small-16k"], network=NETWORK)

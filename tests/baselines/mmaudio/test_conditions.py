@@ -63,12 +63,13 @@ def test_synchformer_agrees() -> None:
     module.load_state_dict(deterministic_state(module.state_dict()), assign=True)
     encoder = module["vfeat_extractor"].eval()
     with recorded(encoder, ["patch_embed_3d.proj", "blocks.0", "norm"]) as outputs:
-        found = encoder(normalise(segments(torch.from_numpy(pictures(24, 224)))))
-    assert_parity(found, GOLDEN["synchformer_visual.features"])
+        # Of the golden's two segments, which go through by themselves, one: each costs 0.4 TFLOP.
+        found = encoder(normalise(segments(torch.from_numpy(pictures(24, 224))))[:1])
+    assert_parity(found, GOLDEN["synchformer_visual.features"][:1])
     patches = outputs["patch_embed_3d.proj"].flatten(2).transpose(1, 2)
-    assert_parity(patches[:, :4], GOLDEN["synchformer_visual.patch_embed_3d[:, :4]"])
-    assert_parity(outputs["blocks.0"][:, :4], GOLDEN["synchformer_visual.blocks.0[:, :4]"])
-    assert_parity(outputs["norm"][:, :4], GOLDEN["synchformer_visual.norm[:, :4]"])
+    assert_parity(patches[:, :4], GOLDEN["synchformer_visual.patch_embed_3d[:, :4]"][:1])
+    assert_parity(outputs["blocks.0"][:, :4], GOLDEN["synchformer_visual.blocks.0[:, :4]"][:1])
+    assert_parity(outputs["norm"][:, :4], GOLDEN["synchformer_visual.norm[:, :4]"][:1])
 
 
 @pytest.mark.parametrize("key", [key for key in GOLDEN if key.startswith("video.index_")])

@@ -12,6 +12,7 @@ from v2abench.clips import Dataset
 from v2abench.media.probing import probe
 from v2abench.media.reading import read_audio
 from v2abench.models import GenerationOptions
+from v2abench.networks.synchformer import visual
 from v2abench.protocols.schema import parse_protocol
 from v2abench.synthesis import SynthesisOptions, synthesise
 
@@ -28,10 +29,11 @@ metrics:
 def test_the_smallest_variant_makes_a_sound_of_a_video(
     clips: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # All parts are at full size, but CLIP has two layers of its 56: one picture costs 1 TFLOP else.
-    whole = clip.architecture()
+    # All parts are at full size, but the encoders have one layer each: else a picture costs 1 TFLOP.
+    whole, tower = clip.architecture(), visual.VisualEncoder
     shallow = {part: {**whole[part], "layers": 1} for part in ("vision_cfg", "text_cfg")}
     monkeypatch.setattr(clip, "architecture", lambda: {**whole, **shallow})
+    monkeypatch.setattr(visual, "VisualEncoder", lambda: tower(depth=1))
     generation = GenerationOptions(steps=1)
     options = SynthesisOptions(seconds=0.64, mux=True, weights="deterministic", generation=generation)
     (made, *_) = synthesise("mmaudio-small-16k", Dataset("one", "one", clips.clips[:1]), tmp_path, options)
