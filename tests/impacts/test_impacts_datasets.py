@@ -5,6 +5,7 @@ import pytest
 from v2abench.errors import UnknownNameError, V2ABenchError
 from v2abench.impacts import datasets
 from v2abench.impacts.datasets import impacts_dataset
+from v2abench.impacts.scenes import VERSION
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def test_limit_takes_the_first_clips_in_index_order(tmp_path):
     for clip in dataset.clips:
         assert clip.video.is_file()
         assert clip.reference.is_file()
-        assert clip.video.parent == tmp_path / "impacts" / "1" / "val"
+        assert clip.video.parent == tmp_path / "impacts" / VERSION / "val"
 
 
 def test_distractors_are_as_many_from_the_end_of_the_split(tmp_path, asked):

@@ -1,0 +1,63 @@
+"""Batches of the world for training: log-mels, small pictures, and where the events are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
+from torch import Tensor
+
+from v2abench.impacts.scenes import FRAME_RATE, FRAMES
+from v2abench.impacts.training_data import TrainingData
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class World:
+    """The arrays of a split, as tensors."""
+
+    data: TrainingData
+
+    def draw(self, rng: Generator, count: int) -> Indices:
+        """Draw so many different scenes."""
+        return rng.choice(self.data.count, size=count, replace=False)
+
+    def mels(self, indices: Indices) -> Tensor:
+        """Return (n, 400, 64) float32 log-mel."""
+        return torch.from_numpy(self.data.mels[indices].astype(np.float32))
+
+    def frames(self, indices: Indices) -> Tensor:
+        """Return (n, 100, 48, 48, 3) uint8 pictures."""
+        return torch.from_numpy(self.data.frames(indices))
+
+    def materials(self, indices: Indices) -> Tensor:
+        """Return the numbers of the materials, (n,)."""
+        return torch.from_numpy(self.data.materials[indices])
+
+    def events(self, indices: Indices) -> Tensor:
+        """Return how near each frame is to an event, (n, 100) in 0..1."""
+        return self._events[torch.from_numpy(indices)]
+
+    @cached_property
+    def _events(self) -> Tensor:
+        times = np.arange(FRAMES) / FRAME_RATE
+        away = (times - self.data.events[..., None]) * FRAME_RATE
+        return torch.from_numpy(np.nanmax(np.exp(-0.5 * away**2), axis=1).astype(np.float32))
+
+
+def louder(rng: Generator, mels: Tensor, most_db: float = 3.0) -> Tensor:
+    """Return the log-mels of the sounds at other levels, up to `most_db` louder or softer."""
+    decibels = torch.from_numpy(rng.uniform(-most_db, most_db, size=len(mels)).astype(np.float32))
+    return mels + decibels[:, None, None] / 10
+
+
+def worn(rng: Generator, frames: Tensor, most: float = 3.0) -> Tensor:
+    """Return uint8 frames with noise of the strength that video codecs leave behind."""
+    strength = rng.uniform(0.0, most)
+    noise = torch.from_numpy(rng.standard_normal(frames.shape, dtype=np.float32))
+    return (frames.float() + strength * noise).clamp_(0, 255).to(torch.uint8)

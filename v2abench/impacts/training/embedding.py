@@ -1,0 +1,91 @@
+"""Training of the two-tower embedding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from torch import Tensor
+from torch.nn import functional
+
+from v2abench.impacts.embedding import STEP, EmbeddingNet, pooled
+from v2abench.impacts.training.batches import World, worn
+from v2abench.impacts.training.loop import Recipe, finish, fit
+from v2abench.impacts.training_data import TrainingData
+from v2abench.progress import Progress, silent
+
+RECIPE = Recipe(steps=700, batch=40, learning_rate=2e-3)
+CANDIDATES = 16
+
+
+def train_embedding(
+    train: TrainingData,
+    test: TrainingData,
+    folder: Path,
+    recipe: Recipe = RECIPE,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Train on `train`, measure on `test`, write beside `folder`; return the card."""
+    torch.manual_seed(recipe.seed)
+    network, world = EmbeddingNet(), World(train)
+
+    def loss(rng: Generator) -> Tensor:
+        indices = world.draw(rng, recipe.batch)
+        targets = world.materials(indices), world.events(indices)
+        return _loss(network, worn(rng, world.frames(indices)), world.mels(indices), *targets)
+
+    trained = fit(network, loss, recipe, folder, progress)
+    facts = {
+        "task": "a video and its own sound near each other, by contrast with the batch (InfoNCE)",
+        "data": f"{train.count} clips of {train.split}",
+    }
+    return finish(network, recipe, trained, folder, facts, lambda: held_out(network, World(test)))
+
+
+def _loss(network: EmbeddingNet, frames: Tensor, mels: Tensor, materials: Tensor, events: Tensor) -> Tensor:
+    """Contrast both ways; to help the encoders, also tell the material and find the events."""
+    sides = [
+        (network.picture.head, network.picture.instants(frames)),
+        (network.sound.head, network.sound.instants(mels)),
+    ]
+    picture, sound = (head(instants) for head, instants in sides)
+    cosines = network.logit_scale.exp().clamp(max=50.0) * picture @ sound.T
+    own = torch.arange(len(cosines))
+    loss = (functional.cross_entropy(cosines, own) + functional.cross_entropy(cosines.T, own)) / 2
+    for head, instants in sides:
+        loss = loss + 0.3 * functional.cross_entropy(head.materials(pooled(instants)), materials)
+        found = head.events(instants).squeeze(-1)
+        loss = loss + functional.binary_cross_entropy_with_logits(found, events[:, ::STEP])
+    return loss
+
+
+@torch.inference_mode()
+def held_out(network: EmbeddingNet, world: World) -> dict[str, Any]:
+    """Return how often a video's own sound is the nearest of 16, and of 16 of its own material."""
+    parts = np.array_split(np.arange(world.data.count), max(1, world.data.count // 16))
+    pictures = torch.cat([network.picture(world.frames(part)) for part in parts])
+    sounds = torch.cat([network.sound(world.mels(part)) for part in parts])
+    cosines, materials = (pictures @ sounds.T).numpy(), world.data.materials
+    any_clip = np.ones((world.data.count, world.data.count), dtype=bool)
+    return {
+        "split": world.data.split,
+        "clips": world.data.count,
+        "candidates": CANDIDATES,
+        "own_sound_first": round(_own_first(cosines, any_clip), 4),
+        "own_sound_first_of_same_material": round(_own_first(cosines, materials[:, None] == materials), 4),
+    }
+
+
+def _own_first(cosines: np.ndarray, allowed: np.ndarray) -> float:
+    """Return the probability that the own sound is nearer than 15 others drawn from the allowed ones.
+
+    Exact, over all draws: with n others of which k are nearer, it is C(n − k, 15) / C(n, 15).
+    """
+    nearer = ((cosines > np.diag(cosines)[:, None]) & allowed).sum(axis=1)
+    others = allowed.sum(axis=1) - 1
+    place = np.arange(CANDIDATES - 1)
+    shares = np.clip(others[:, None] - nearer[:, None] - place, 0, None) / (others[:, None] - place)
+    return float(shares.prod(axis=1).mean())
