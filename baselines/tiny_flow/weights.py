@@ -42,7 +42,8 @@ def save(parts: Parts, path: Path) -> None:
         for prefix, module in parts.modules().items()
         for name, entry in module.state_dict().items()
     }
-    metadata = {"format": FORMAT, "vocabulary": json.dumps(parts.vocabulary)}
+    # One entry: the order of several in the file is random, and files would differ.
+    metadata = {"tiny_flow": json.dumps({"format": FORMAT, "vocabulary": parts.vocabulary})}
     with atomic(path) as temporary:
         save_file(tensors, temporary, metadata)
 
@@ -51,7 +52,7 @@ def load(path: Path, device: str = "cpu") -> Parts:
     """Read weights onto `device`, float32; raises `V2ABenchError` where the file is none of tiny-flow's."""
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+            metadata = json.loads((file.metadata() or {}).get("tiny_flow", "{}"))
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (OSError, SafetensorError) as error:
         raise V2ABenchError(f"{path}: cannot read weights of tiny-flow ({error}); train them anew") from error
@@ -59,7 +60,7 @@ def load(path: Path, device: str = "cpu") -> Parts:
         raise V2ABenchError(
             f"{path} holds no weights of {FORMAT!r}; name what `impacts train tiny-flow` wrote"
         )
-    words = tuple(json.loads(metadata["vocabulary"]))
+    words = tuple(metadata["vocabulary"])
     parts = Parts(LatentSpace(), VideoEncoder(), FlowTransformer(len(words)), words)
     for prefix, module in parts.modules().items():
         start = f"{prefix}."
