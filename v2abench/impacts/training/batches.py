@@ -57,7 +57,8 @@ def louder(rng: Generator, mels: Tensor, most_db: float = 3.0) -> Tensor:
 
 
 def worn(rng: Generator, frames: Tensor, most: float = 3.0) -> Tensor:
-    """Return uint8 frames with noise of the strength that video codecs leave behind."""
-    strength = rng.uniform(0.0, most)
-    noise = torch.from_numpy(rng.standard_normal(frames.shape, dtype=np.float32))
-    return (frames.float() + strength * noise).clamp_(0, 255).to(torch.uint8)
+    """Return uint8 frames with (uniform) noise of the strength that video codecs leave behind."""
+    reach = rng.uniform(0.0, most) * 3**0.5
+    noise = torch.frombuffer(bytearray(rng.bytes(frames.numel())), dtype=torch.uint8).view(frames.shape)
+    worn_frames = frames.float().add_(noise, alpha=2 * reach / 255).sub_(reach)
+    return worn_frames.round_().clamp_(0, 255).to(torch.uint8)
