@@ -31,7 +31,7 @@ class Control:
 
     info: ModelInfo
     answer: Answer
-    recipe: Mapping[str, object] = field(default_factory=dict)
+    recipe: Mapping[str, bool | int | float | str] = field(default_factory=dict)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Generated]:
         """Yield one answer a request; a fault where the clip has no usable reference."""

@@ -18,7 +18,7 @@ class FolderModel:
     folder: Path
     files: dict[str, Path]
     extra_files: tuple[str, ...]
-    recipe: Mapping[str, object] = field(default_factory=dict)
+    recipe: Mapping[str, bool | int | float | str] = field(default_factory=dict)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Generated]:
         """Yield each clip's file, or the fault that it is missing."""

@@ -28,18 +28,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-import numpy as np
-
 from v2abench.contracts import Bootstrap, Direction, Features, Score, Stream
 from v2abench.metrics.bootstrap import mean_score
-from v2abench.metrics.samples import Floats, gather_vectors, paired_clips
-
-
-def cosines(first: Floats, second: Floats) -> Floats:
-    """The cosine of each row of (n, d) with that of the other (n, d): (n,)."""
-    products = (first * second).sum(axis=1)
-    lengths = (first**2).sum(axis=1) * (second**2).sum(axis=1)
-    return np.asarray(products / np.sqrt(lengths), dtype=np.float64)
+from v2abench.metrics.samples import cosines, gather_vectors, paired_clips
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,13 @@ def gather_scalars(features: Features, stream: Stream, name: str, clips: Collect
     )
 
 
+def cosines(first: Floats, second: Floats) -> Floats:
+    """The cosine of each row of (n, d) with that of the other (n, d): (n,)."""
+    products = (first * second).sum(axis=1)
+    lengths = (first**2).sum(axis=1) * (second**2).sum(axis=1)
+    return np.asarray(products / np.sqrt(lengths), dtype=np.float64)
+
+
 def gather_sets(features: Features, name: str, *, paired: bool) -> tuple[Samples, Samples]:
     """The generated and the reference samples of a set metric.
 

@@ -2,17 +2,20 @@
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
+import psutil
 import torch
 
+from v2abench import registry
 from v2abench.clips import Dataset
 from v2abench.contracts import Bootstrap
 from v2abench.datasets.opening import DatasetOptions, open_dataset
-from v2abench.errors import V2ABenchError
+from v2abench.errors import UnknownNameError, V2ABenchError
 from v2abench.features.extraction import Extractor
 from v2abench.files import write_error
 from v2abench.home import home
@@ -27,20 +30,29 @@ from v2abench.weights.deterministic import Mode, weights_mode
 
 @dataclass(frozen=True)
 class Options:
-    """How an evaluation is done. Only `seed` changes a value, `fd_infinity` adds one.
+    """How an evaluation is done. Only `seed`, `precision` and `weights` change a value,
+    `fd_infinity` adds one.
 
     `device` is `auto`, `cpu`, `cuda`, `cuda:1`, `mps`. With `workers` above 0, files are
     decoded in that many processes: a script then needs `if __name__ == "__main__":`.
-    `bootstrap` is the number of resamples for intervals, 0 for none. A run of other data or
+    `batch_size` clips go to the device at once, `batch_sizes` gives single networks their own;
+    a batch for which the device's memory is too small is halved. Networks whose weights
+    exceed `max_memory` bytes together (by default half of the memory that is free) run in
+    several passes. `precision` other than float32 is faster on a GPU, and named in the
+    signature. `bootstrap` is the number of resamples for intervals, 0 for none. A run of other data or
     another protocol in the same folder is replaced only with `overwrite`. `weights` may be
     `deterministic`, to try everything out without a checkpoint: the signature says so, and
-    the numbers mean nothing.
+    the numbers mean nothing. `generation` is for models that make sound step by step; none
+    that is registered today does.
     """
 
     output: Path | str = "runs"
     device: str = "auto"
     workers: int = 0
     batch_size: int = 16
+    batch_sizes: Mapping[str, int] = field(default_factory=dict)
+    max_memory: float | None = None
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
     seed: int = 0
     bootstrap: int = 200
     fd_infinity: bool = False
@@ -85,6 +97,8 @@ def _evaluate_models(
     if isinstance(opened, str):
         opened = open_dataset(opened, DatasetOptions(progress=clock.progress))
     chosen = load_protocol(protocol) if isinstance(protocol, str) else protocol
+    if options.precision != "float32":
+        chosen = chosen.model_copy(update={"precision": options.precision})
     extractor = _extractor(chosen, options, clock.progress)
     context = ModelContext(
         opened,
@@ -135,12 +149,17 @@ def _claim(folder: Path, signature: str, overwrite: bool) -> None:
 
 
 def _extractor(protocol: Protocol, options: Options, progress: Progress) -> Extractor:
+    device = pick_device(options.device)
+    if unknown := options.batch_sizes.keys() - set(registry.names("networks")):
+        raise UnknownNameError("network", sorted(unknown)[0], registry.names("networks"))
     return Extractor(
         home() / "features",
         protocol.window,
-        device=pick_device(options.device),
+        device=device,
         workers=options.workers,
         batch_size=options.batch_size,
+        batch_sizes=options.batch_sizes,
+        max_memory=free_memory(device) / 2 if options.max_memory is None else options.max_memory,
         progress=progress,
     )
 
@@ -179,6 +198,13 @@ def pick_device(name: str) -> str:
     except (RuntimeError, AssertionError) as error:
         raise V2ABenchError(f"--device {name}: {str(error).splitlines()[0]}; {remedy}") from error
     return name
+
+
+def free_memory(device: str) -> int:
+    """Return the bytes that are free on `device`, for weights and what goes with them."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)
 
 
 class _Clock:

@@ -2,7 +2,7 @@
 
 Small protocols and frozen dataclasses. A feature is one named array that a
 network gives for one clip (`aisfx.logits`); a stream says of which medium of
-the clip it speaks: `generated` (audio), `reference` (audio) or `video`.
+the clip it speaks: `generated` (audio), `reference` (audio), `video` or `text`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from v2abench.media.audio import Audio
     from v2abench.media.reading import FrameStream
 
-Stream = Literal["generated", "reference", "video"]
+Stream = Literal["generated", "reference", "video", "text"]
+STREAMS: tuple[Stream, ...] = ("generated", "reference", "video", "text")
 Array = NDArray[Any]
 
 Features = Mapping[Stream, Mapping[str, Mapping[str, Array]]]
@@ -118,6 +119,11 @@ Forward = Callable[[Sequence[Prepared]], Sequence[Mapping[str, Array]]]
 class Network(Protocol):
     """A feature extractor over one medium. Instances are frozen, picklable dataclasses.
 
+    A network may also have `memory`, the bytes of its weights once loaded, so that
+    networks that do not fit together run one after the other; `most_at_once`, the clips
+    that it takes at once where more would bring nothing; and `package`, the distribution
+    outside of the core that it imports.
+
     `prepare` runs in worker processes and never touches weights; `load` returns
     the device half. Values never depend on the batch. `features` are the names
     without the network's own (`logits`, stored as `<name>.logits`).
@@ -128,7 +134,7 @@ class Network(Protocol):
     @property
     def version(self) -> int: ...
     @property
-    def modality(self) -> Literal["audio", "video", "container"]: ...
+    def modality(self) -> Literal["audio", "video", "text", "container"]: ...
     @property
     def weights(self) -> tuple[str, ...]: ...
     @property
@@ -142,8 +148,8 @@ class Network(Protocol):
 
     def prepare(self, media: Any) -> Prepared:
         """Make the inputs of one clip: from an `AudioWindow` for an audio network, from
-        the uint8 frames of `frames` for a video network, from the whole `Media` for a
-        container network. Raises `ClipFault`.
+        the uint8 frames of `frames` for a video network, from the string for a text
+        network, from the whole `Media` for a container network. Raises `ClipFault`.
         """
         ...
 
@@ -214,7 +220,7 @@ class Model(Protocol):
     @property
     def info(self) -> ModelInfo: ...
     @property
-    def recipe(self) -> Mapping[str, object]:
+    def recipe(self) -> Mapping[str, bool | int | float | str]:
         """What its sounds depend on beside the request: weights, sampling, precision. Plain scalars."""
         ...
 

@@ -1,6 +1,5 @@
 import tracemalloc
 from math import ceil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +8,9 @@ from deterministic import wave
 from v2abench.media.audio import Audio
 from v2abench.media.reading import AudioWindow
 from v2abench.media.resampling import resample
+from v2abench.selftest.goldens import golden
 
-GOLDEN = np.load(Path(__file__).parents[1] / "goldens" / "audio_io.npz")
+GOLDEN = golden("audio_io")
 PAIRS = [(a, b) for a in (16000, 22050, 44100, 48000) for b in (16000, 32000, 48000)]
 
 

@@ -1,5 +1,6 @@
-"""An aiSFX checkpoint with deterministic weights; the official one is a fixture of all tests."""
+"""One thread, and an aiSFX checkpoint with deterministic weights; all tests have the official one."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,3 +16,12 @@ def deterministic_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "checkpoint.pth"
     torch.save((fill_(AiSFXNet()).state_dict(), {}), path)
     return path
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Values are compared tightly, so the number of threads is the same on every machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

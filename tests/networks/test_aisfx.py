@@ -5,7 +5,6 @@ weights, for `wave(6.0, 44100, seed)`, seeds 1 and 2.
 """
 
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,14 +29,6 @@ def window(samples: NDArray[np.float32]) -> AudioWindow:
 
 def prepare(seconds: float, seed: int) -> Prepared:
     return AiSFX().prepare(window(wave(seconds, SAMPLE_RATE, seed)))
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

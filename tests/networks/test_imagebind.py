@@ -1,4 +1,4 @@
-"""ImageBind against the reference implementation (`goldens/imagebind.npz`).
+"""ImageBind against the reference implementation (`imagebind.npz`).
 
 The goldens are av-benchmark's results with the weights of `fill_`, for the released
 model ("full") and for a small one of the same make.
@@ -6,7 +6,7 @@ model ("full") and for a small one of the same make.
 
 import json
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -33,9 +33,10 @@ from v2abench.networks.imagebind import (
     vision_tower,
 )
 from v2abench.networks.imagebind_inputs import SAMPLE_RATE, normalise_views
+from v2abench.selftest.goldens import golden
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
-GOLDEN = np.load(GOLDENS / "imagebind.npz")
+GOLDEN = golden("imagebind")
 SMALL_VISION = TowerSize(width=80, blocks=2, heads=4, embedding=64)
 SMALL_AUDIO = TowerSize(width=48, blocks=2, heads=4, embedding=64)
 OTHERS = {
@@ -45,14 +46,6 @@ OTHERS = {
 TOWERS = pytest.mark.parametrize(
     ("make", "size"), [(vision_tower, VISION), (audio_tower, AUDIO)], ids=["vision", "audio"]
 )
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +238,11 @@ def test_the_quirk_is_a_parameter() -> None:
     window = sound(wave(5.0, SAMPLE_RATE) + np.linspace(0, 0.05, 80000, dtype=np.float32))
     quirky, clean = (ImageBindAudio(shared_mean_quirk=quirk).prepare(window) for quirk in (True, False))
     assert np.abs(quirky.inputs["views"] - clean.inputs["views"]).max() > 0.01
-    assert ImageBindAudio(shared_mean_quirk=False).parameters == {"shared_mean_quirk": False}
+    mono = ImageBindAudio(shared_mean_quirk=False, first_channel_quirk=False)
+    assert mono.parameters == {"shared_mean_quirk": False, "first_channel_quirk": False}
+    left, right = wave(5.0, SAMPLE_RATE), wave(5.0, SAMPLE_RATE, 1)
+    swapped = [mono.prepare(sound(*pair)).inputs["views"] for pair in ((left, right), (right, left))]
+    np.testing.assert_allclose(swapped[0], swapped[1], atol=1e-4)
 
 
 @pytest.mark.usefixtures("small")

@@ -15,6 +15,7 @@ from v2abench.networks.imagebind_inputs import (
     sound_views,
     video_views,
 )
+from v2abench.selftest.goldens import golden
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
 GOLDEN = np.load(GOLDENS / "imagebind_inputs.npz")
@@ -43,7 +44,7 @@ def assert_sound(views: NDArray[np.float32], golden: NDArray[np.float32]) -> Non
 
 
 def test_three_views_of_8_seconds() -> None:
-    assert_sound(sound_views(mono(8.0)), np.load(GOLDENS / "imagebind.npz")["audio_input_8s"])
+    assert_sound(sound_views(mono(8.0)), golden("imagebind")["audio_input_8s"])
 
 
 def test_views_overlap_below_6_seconds() -> None:

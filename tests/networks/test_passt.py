@@ -1,13 +1,12 @@
 """PaSST against the reference implementation's arrays (specs/audio_evaluators.md, 2.1), and its invariances.
 
-`goldens/passt.npz` holds what hear21passt computes with the weights that `fill_` makes:
+`passt.npz` holds what hear21passt computes with the weights that `fill_` makes:
 for `wave(10, 32000, seed)`, seeds 1 and 2, as a batch, and (`*_8s`) for `wave(8, 32000, 3)`,
 followed by 2 s of zeros.
 """
 
 import pickle
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +21,10 @@ from v2abench.media.audio import Audio
 from v2abench.media.reading import AudioWindow
 from v2abench.networks import passt
 from v2abench.networks.passt import SAMPLE_RATE, PaSST, PaSSTNet, load_network, log_mel
+from v2abench.selftest.goldens import golden
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
-GOLDEN = np.load(GOLDENS / "passt.npz")
+GOLDEN = golden("passt")
 
 
 def window(samples: NDArray[np.float32]) -> AudioWindow:
@@ -37,14 +37,6 @@ def window(samples: NDArray[np.float32]) -> AudioWindow:
         file_seconds=seconds,
         margin=np.zeros((1, 0), np.float32),
     )
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

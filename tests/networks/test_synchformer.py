@@ -1,6 +1,6 @@
 """Synchformer against the reference implementation's arrays (specs/av_evaluators.md), and its invariances.
 
-`goldens/synchformer.npz` holds what the official code computes with weights from
+`synchformer.npz` holds what the official code computes with weights from
 `deterministic.fill_`: at full size (`full_*`) and, for all 24 segments of 8 s, at a
 width of 96 (`small_*`).
 """
@@ -25,23 +25,16 @@ from v2abench.networks.synchformer import audio, checkpoint, comparison, visual
 from v2abench.networks.synchformer.audio import AudioEncoder, SynchformerAudio, log_mel
 from v2abench.networks.synchformer.comparison import OFFSETS, Comparison, Synchformer
 from v2abench.networks.synchformer.visual import SynchformerVideo, VisualEncoder, normalise, segments, square
+from v2abench.selftest.goldens import golden
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
-GOLDEN = np.load(GOLDENS / "synchformer.npz")
+GOLDEN = golden("synchformer")
 
 small_visual = partial(VisualEncoder, width=96, depth=2, heads=4)
 small_audio = partial(AudioEncoder, width=96, depth=2, heads=4, hidden=192)
 small_comparison = partial(Comparison, width=96, depth=2, heads=4)
 
 close = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,11 @@
 """VGGish against the reference implementation's arrays (specs/audio_evaluators.md, 2.3), and its invariances.
 
-`goldens/vggish.npz` holds what av-benchmark computes with the weights that `fill_` makes:
+`vggish.npz` holds what av-benchmark computes with the weights that `fill_` makes:
 for `wave(10, 16000, seed)`, seeds 1 and 2, as a batch, and (`*_8s`) for `wave(8, 16000, 3)`.
 """
 
 import pickle
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +20,10 @@ from v2abench.media.audio import Audio
 from v2abench.media.reading import AudioWindow
 from v2abench.networks import vggish
 from v2abench.networks.vggish import SAMPLE_RATE, VGGish, VGGishNet, load_network
+from v2abench.selftest.goldens import golden
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
-GOLDEN = np.load(GOLDENS / "vggish.npz")
+GOLDEN = golden("vggish")
 
 
 def window(samples: NDArray[np.float32]) -> AudioWindow:
@@ -36,14 +36,6 @@ def window(samples: NDArray[np.float32]) -> AudioWindow:
         file_seconds=seconds,
         margin=np.zeros((1, 0), np.float32),
     )
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ def test_list_shows_sizes_licences_and_users(capsys: pytest.CaptureFixture[str])
         assert entry.license.split()[0] in row
         assert entry.used_by[0] in row
     assert "not for commercial use" in shown
-    assert "6.77 GB in all, 0.0 MB of them in the cache" in shown
+    assert "9.90 GB in all, 0.0 MB of them in the cache" in shown
 
 
 def test_list_as_json(register: Register, capsys: pytest.CaptureFixture[str]) -> None:

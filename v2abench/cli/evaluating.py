@@ -1,6 +1,7 @@
 """`v2abench eval`."""
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,11 +9,27 @@ import typer
 
 from v2abench.cli import options as shared
 from v2abench.cli.consoles import messages, results, show_progress
+from v2abench.cli.quantities import parse_batch_sizes, parse_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from v2abench.runs.evaluation import Run
+
+
+class Precision(StrEnum):
+    """Of the networks on the device."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+class Weights(StrEnum):
+    """Where weights come from."""
+
+    OFFICIAL = "official"
+    DETERMINISTIC = "deterministic"
 
 
 def evaluate_command(
@@ -33,7 +50,31 @@ def evaluate_command(
     output: Annotated[Path, typer.Option("--output", help="Folder for runs.")] = Path("runs"),
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     workers: shared.Workers = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Clips on the device at once.")] = 16,
+    batch_size: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--batch-size",
+            help="Clips on the device at once (16); NETWORK=N for one network. A batch that does not fit is "
+            "halved.",
+            metavar="N|NETWORK=N",
+        ),
+    ] = None,
+    max_memory: Annotated[
+        str | None,
+        typer.Option(
+            "--max-memory",
+            help="Weights loaded at once, e.g. 6GB; what exceeds it runs in further passes. Default: half of "
+            "the memory that is free.",
+        ),
+    ] = None,
+    precision: Annotated[
+        Precision,
+        typer.Option("--precision", help="Of the networks; signatures name all but float32."),
+    ] = Precision.FLOAT32,
+    weights: Annotated[
+        Weights,
+        typer.Option("--weights", help="`deterministic`: no checkpoints, meaningless numbers; to try out."),
+    ] = Weights.OFFICIAL,
     seed: Annotated[int, typer.Option("--seed", help="Seed of generation and of intervals.")] = 0,
     bootstrap: Annotated[
         int, typer.Option("--bootstrap", min=0, help="Resamples for intervals; 0: none.")
@@ -54,11 +95,16 @@ def evaluate_command(
 
     processes = shared.default_workers(workers)
     opened = open_dataset(dataset, DatasetOptions(data_root, reference, limit, processes, show_progress))
+    sizes = parse_batch_sizes(batch_size or [])
     chosen = Options(
         output=output,
         device=device,
         workers=processes,
-        batch_size=batch_size,
+        batch_size=sizes.pop("", 16),
+        batch_sizes=sizes,
+        max_memory=parse_bytes(max_memory) if max_memory else None,
+        precision=precision.value,
+        weights=weights.value,
         seed=seed,
         bootstrap=bootstrap,
         fd_infinity=fd_infinity,

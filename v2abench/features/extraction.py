@@ -4,9 +4,13 @@ The streams of a file fan out to every network's `prepare` in worker processes,
 the device sees full batches, and each batch goes to the store as one part.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -32,10 +36,16 @@ Thing = TypeVar("Thing")
 
 @dataclass(frozen=True)
 class Content:
-    """A media file by what is in it: its path now, and the hash of its bytes."""
+    """A media file by what is in it: its path now, and the hash of its bytes; or a `text`."""
 
     path: Path
     hash: str
+    text: str | None = None
+
+    @classmethod
+    def of_text(cls, text: str) -> Content:
+        """Return the content that a text is."""
+        return cls(Path(), hashlib.sha256(text.encode()).hexdigest(), text)
 
 
 @dataclass(frozen=True)
@@ -50,8 +60,10 @@ class Job:
 class Extractor:
     """Fills the feature store at `root` for one window.
 
-    `batch_size` clips go to the device at once; `workers` processes decode
-    (0: this one). Neither changes a value.
+    `batch_size` clips go to the device at once, or `batch_sizes[name]` of them for a
+    single network, fewer where the device's memory is too small; `workers` processes
+    decode (0: this one). Networks whose weights together exceed `max_memory` bytes take
+    several passes. None of this changes a value.
     """
 
     root: Path
@@ -59,8 +71,10 @@ class Extractor:
     device: str = "cpu"
     workers: int = 0
     batch_size: int = 16
+    batch_sizes: Mapping[str, int] = field(default_factory=dict)
+    max_memory: float = math.inf
     progress: Progress = silent
-    _loaded: dict[str, Forward] = field(default_factory=dict)
+    _loaded: dict[Network, Forward] = field(default_factory=dict)
 
     def store(self, network: Network | PairNetwork) -> Store:
         """Return the store of `network` with its present parameters and weights."""
@@ -71,10 +85,34 @@ class Extractor:
         return f"{content}:{self.window.key}"
 
     def extract(self, wanted: Mapping[Network, Sequence[Content]], stage: str) -> None:
-        """Compute and store what is missing of each network on each content."""
-        jobs = self._jobs(wanted)
-        if not jobs:
-            return
+        """Compute and store what is missing of each network on each content.
+
+        Each file is opened once a pass, and one pass is all it takes where the networks
+        fit into `max_memory` together.
+        """
+        missing = {network: self._missing(network, contents) for network, contents in wanted.items()}
+        groups = fit_together([network for network, contents in missing.items() if contents], self.max_memory)
+        for number, group in enumerate(groups, start=1):
+            self._make_room(group)
+            name = f"{stage} ({number} of {len(groups)})" if len(groups) > 1 else stage
+            self._pass({network: missing[network] for network in group}, name)
+
+    def _missing(self, network: Network, contents: Sequence[Content]) -> list[Content]:
+        """The contents, each once, that `network` has not seen yet."""
+        by_key = {self.key(content.hash): content for content in contents}
+        return [by_key[key] for key in self.store(network).missing(list(by_key))]
+
+    def _make_room(self, group: Sequence[Network]) -> None:
+        """Unload networks that `group` does not need, if both do not fit."""
+        together = {*self._loaded, *group}
+        if sum(memory(network) for network in together) > self.max_memory:
+            for network in self._loaded.keys() - set(group):
+                del self._loaded[network]
+            if self.device.startswith("cuda"):
+                torch.cuda.empty_cache()
+
+    def _pass(self, wanted: Mapping[Network, Sequence[Content]], stage: str) -> None:
+        jobs = _jobs(wanted)
         buffers: dict[Network, list[tuple[str, Prepared | ClipFault]]] = {}
         with self.progress(stage, len(jobs)) as advance:
             for job, results in zip(jobs, self._prepared(jobs), strict=True):
@@ -82,23 +120,16 @@ class Extractor:
                 for network, result in zip(job.networks, results, strict=True):
                     buffer = buffers.setdefault(network, [])
                     buffer.append((self.key(job.content.hash), result))
-                    if len(buffer) == self.batch_size:
+                    if len(buffer) == self._clips_at_once(network):
                         self._flush(network, buffer)
                 advance(1)
             for network, buffer in buffers.items():
-                self._flush(network, buffer)
+                if buffer:
+                    self._flush(network, buffer)
 
-    def _jobs(self, wanted: Mapping[Network, Sequence[Content]]) -> list[Job]:
-        contents: dict[str, Content] = {}
-        networks: dict[str, list[Network]] = {}
-        for network, items in wanted.items():
-            missing = set(self.store(network).missing([self.key(item.hash) for item in items]))
-            for item in items:
-                if self.key(item.hash) in missing:
-                    missing.remove(self.key(item.hash))
-                    contents.setdefault(item.hash, item)
-                    networks.setdefault(item.hash, []).append(network)
-        return [Job(contents[name], tuple(networks[name])) for name in contents]
+    def _clips_at_once(self, network: Network) -> int:
+        most: int = getattr(network, "most_at_once", self.batch_size)
+        return self.batch_sizes.get(network.name, min(self.batch_size, most))
 
     def _prepared(self, jobs: Sequence[Job]) -> Iterator[list[Prepared | ClipFault]]:
         workers = min(self.workers, len(jobs) // 4)
@@ -121,13 +152,11 @@ class Extractor:
 
     def _flush(self, network: Network, buffer: list[tuple[str, Prepared | ClipFault]]) -> None:
         prepared = [result for _, result in buffer if isinstance(result, Prepared)]
-        forward = self._loaded.get(fingerprint(network))
+        forward = self._loaded.get(network)
         if forward is None and prepared:
-            forward = self._loaded[fingerprint(network)] = network.load(self.device)
-        # TensorFloat-32 convolutions would move GPU values away from the CPU's.
-        exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
-        with torch.inference_mode(), exact:
-            outputs = iter(forward(prepared) if forward and prepared else ())
+            forward = self._loaded[network] = network.load(self.device)
+        with torch.inference_mode(), exact_arithmetic():
+            outputs = iter(_in_parts(forward, prepared, network.name) if forward and prepared else ())
         records = [
             Record(key, fault=result)
             if isinstance(result, ClipFault)
@@ -136,6 +165,61 @@ class Extractor:
         ]
         self.store(network).write(records, description(network))
         buffer.clear()
+
+
+def exact_arithmetic() -> AbstractContextManager[None]:
+    """TensorFloat-32 convolutions would move GPU values away from the CPU's: not inside of this."""
+    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(
+        enabled=True, deterministic=True, allow_tf32=False
+    )
+    return flags
+
+
+def _jobs(wanted: Mapping[Network, Sequence[Content]]) -> list[Job]:
+    """One job a content, for all networks that want it."""
+    contents: dict[str, Content] = {}
+    networks: dict[str, list[Network]] = {}
+    for network, items in wanted.items():
+        for item in items:
+            contents.setdefault(item.hash, item)
+            networks.setdefault(item.hash, []).append(network)
+    return [Job(contents[name], tuple(networks[name])) for name in contents]
+
+
+def _in_parts(forward: Forward, batch: Sequence[Prepared], name: str) -> list[Mapping[str, Array]]:
+    """The outputs for `batch`, which is halved for as long as the device's memory is too small."""
+    try:
+        return list(forward(batch))
+    except torch.OutOfMemoryError as error:
+        if len(batch) == 1:
+            raise V2ABenchError(
+                f"network {name!r} does not fit into the device's memory even with one clip; "
+                "use --max-memory to load fewer networks at once, or --device cpu"
+            ) from error
+    torch.cuda.empty_cache()
+    half = len(batch) // 2
+    return _in_parts(forward, batch[:half], name) + _in_parts(forward, batch[half:], name)
+
+
+def memory(network: Network) -> int:
+    """Return the bytes that the weights of `network` take once loaded, 0 where it does not say."""
+    return int(getattr(network, "memory", 0))
+
+
+def fit_together(networks: Sequence[Network], budget: float) -> list[list[Network]]:
+    """Divide `networks` into few groups whose weights fit into `budget` bytes, the largest first.
+
+    One that is larger than the budget gets a group of its own.
+    """
+    groups: list[list[Network]] = []
+    for network in sorted(networks, key=lambda n: (-memory(n), n.name)):
+        for group in groups:
+            if sum(map(memory, group)) + memory(network) <= budget:
+                group.append(network)
+                break
+        else:
+            groups.append([network])
+    return groups
 
 
 def _record(key: str, features: Mapping[str, Array], notes: tuple[str, ...]) -> Record:
@@ -192,6 +276,8 @@ class _Jobs:
 
 def prepare(job: Job, seconds: float) -> list[Prepared | ClipFault]:
     """Open a file once and make the inputs of every network that wants it."""
+    if job.content.text is not None:
+        return [_prepared(network, job.content.text, "a text") for network in job.networks]
     streams = list(dict.fromkeys(n.frames for n in job.networks if n.frames is not None))
     sound = any(network.modality != "video" for network in job.networks)
     path = job.content.path
@@ -217,14 +303,16 @@ def _prepare_one(network: Network, media: Media, path: Path) -> Prepared | ClipF
         source = media.sound
     elif network.modality == "video" and network.frames is not None:
         source = media.frames[network.frames]
-    if isinstance(source, ClipFault):
-        return source
+    return source if isinstance(source, ClipFault) else _prepared(network, source, str(path))
+
+
+def _prepared(network: Network, source: object, what: str) -> Prepared | ClipFault:
     try:
         return network.prepare(source)
     except ClipFault as fault:
         return fault
     except Exception as error:
-        error.add_note(f"while network {network.name!r} prepared {path}")
+        error.add_note(f"while network {network.name!r} prepared {what}")
         raise
 
 

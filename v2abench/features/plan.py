@@ -28,7 +28,12 @@ class Plan:
 def make_plan(metrics: Sequence[Metric], protocol: Protocol, dataset: Dataset) -> Plan:
     """Resolve what `metrics` need; raises `V2ABenchError` for a feature that no network gives."""
     networks: dict[str, AnyNetwork] = {}
-    media: dict[Stream, dict[str, frozenset[str]]] = {"generated": {}, "reference": {}, "video": {}}
+    media: dict[Stream, dict[str, frozenset[str]]] = {
+        "generated": {},
+        "reference": {},
+        "video": {},
+        "text": {},
+    }
     pairs: dict[str, frozenset[str]] = {}
 
     def want(stream: Stream, feature: str, ids: frozenset[str]) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from v2abench.contracts import Array, Forward, Prepared
 from v2abench.errors import UnknownNameError
 from v2abench.weights.deterministic import filled, is_deterministic
 from v2abench.weights.fetching import require
+from v2abench.weights.reading import read_pickle
 
 if TYPE_CHECKING:
     from v2abench.media.reading import AudioWindow
@@ -132,11 +133,7 @@ def _head(classes: int) -> nn.Sequential:
 
 def load_network(checkpoint: Path) -> AiSFXNet:
     """Return the network with the official weights, in eval mode on the CPU."""
-    # The checkpoint's class counts are NumPy int64 scalars, pickled under NumPy 1's module name.
-    scalar = np.int64(0).__reduce__()[0]
-    allowed: list[Any] = [(scalar, "numpy.core.multiarray.scalar"), np.dtype, type(np.dtype(np.int64))]
-    with torch.serialization.safe_globals(allowed):
-        state, _ = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    state, _ = read_pickle(checkpoint)  # the other half: class counts, NumPy scalars
     network = AiSFXNet()
     network.load_state_dict(state, strict=True)
     return network.eval().requires_grad_(False)
@@ -156,6 +153,7 @@ class AiSFX:
     version: ClassVar[int] = 1
     modality: ClassVar[Literal["audio"]] = "audio"
     weights: ClassVar[tuple[str, ...]] = ("aisfx",)
+    memory: ClassVar[int] = 25_000_000
     features: ClassVar[tuple[str, ...]] = ("embedding", "logits")
     frames: ClassVar[None] = None
 

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -23,8 +22,10 @@ from torch import Tensor, nn
 
 from v2abench.contracts import Array, Forward, Prepared
 from v2abench.errors import ClipFault
+from v2abench.networks.mel import slaney_bank
 from v2abench.weights.deterministic import filled, is_deterministic
 from v2abench.weights.fetching import require
+from v2abench.weights.reading import read_pickle
 
 if TYPE_CHECKING:
     from v2abench.media.reading import AudioWindow
@@ -40,10 +41,6 @@ SHORTEST = 4960
 """Samples that give 32 frames, of which five poolings leave one."""
 
 _POWER_FLOOR = 1e-10
-_HZ_PER_MEL = 200 / 3
-_LOG_START_HZ = 1000
-_LOG_START_MEL = _LOG_START_HZ / _HZ_PER_MEL
-_MEL_PER_LOG = 27 / np.log(6.4)
 
 
 def log_mel(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -54,22 +51,9 @@ def log_mel(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
     padded = np.pad(waveform.astype(np.float64), FRAME // 2, mode="reflect")
     frames = np.lib.stride_tricks.sliding_window_view(padded, FRAME)[::HOP]
     power = np.abs(np.fft.rfft(frames * get_window("hann", FRAME))) ** 2
-    decibels: NDArray[np.float64] = 10 * np.log10(np.maximum(_POWER_FLOOR, power @ _mel_bank()))
+    bank = slaney_bank(SAMPLE_RATE, FRAME, BANDS, LOWEST_HZ, HIGHEST_HZ)
+    decibels: NDArray[np.float64] = 10 * np.log10(np.maximum(_POWER_FLOOR, power @ bank))
     return decibels.astype(np.float32)
-
-
-@cache
-def _mel_bank() -> NDArray[np.float64]:
-    """Slaney's mel triangles, linear in Hz and of unit area, (257, 64)."""
-    top = _LOG_START_MEL + _MEL_PER_LOG * np.log(HIGHEST_HZ / _LOG_START_HZ)
-    mel = np.linspace(LOWEST_HZ / _HZ_PER_MEL, top, BANDS + 2)
-    logarithmic = _LOG_START_HZ * np.exp((mel - _LOG_START_MEL) / _MEL_PER_LOG)
-    edges = np.where(mel < _LOG_START_MEL, mel * _HZ_PER_MEL, logarithmic)
-    low, centre, high = edges[:-2], edges[1:-1], edges[2:]
-    bins = np.linspace(0, SAMPLE_RATE / 2, FRAME // 2 + 1)[:, None]
-    triangles = np.maximum(0, np.minimum((bins - low) / (centre - low), (high - bins) / (high - centre)))
-    bank: NDArray[np.float64] = triangles * 2 / (high - low)
-    return bank
 
 
 class Cnn14Net(nn.Module):
@@ -123,13 +107,7 @@ class _ConvBlock(nn.Module):
 
 def load_network(checkpoint: Path) -> Cnn14Net:
     """Return the network with the official weights, in eval mode on the CPU."""
-    # The checkpoint also holds the state of its sampler: NumPy int64 arrays, which a pickle
-    # builds by a function whose module NumPy 2 renamed.
-    rebuild = np.empty(0).__reduce__()[0]
-    allowed: list[Any] = [np.ndarray, np.dtype, type(np.dtype(np.int64))]
-    allowed += [(rebuild, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")]
-    with torch.serialization.safe_globals(allowed):
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)["model"]
+    state = read_pickle(checkpoint)["model"]  # beside it: the state of its sampler, NumPy arrays
     with torch.device("meta"):
         network = Cnn14Net()
     network.load_state_dict(state, strict=True, assign=True)
@@ -144,6 +122,7 @@ class Cnn14:
     version: ClassVar[int] = 1
     modality: ClassVar[Literal["audio"]] = "audio"
     weights: ClassVar[tuple[str, ...]] = ("cnn14_16k",)
+    memory: ClassVar[int] = 324_000_000
     features: ClassVar[tuple[str, ...]] = ("embedding", "logits")
     frames: ClassVar[None] = None
     parameters: ClassVar[Mapping[str, object]] = {}

@@ -230,6 +230,7 @@ class ImageBindVideo:
     version: ClassVar[int] = 1
     modality: ClassVar[Literal["video"]] = "video"
     weights: ClassVar[tuple[str, ...]] = ("imagebind",)
+    memory: ClassVar[int] = 2_531_000_000
     features: ClassVar[tuple[str, ...]] = ("embedding",)
     parameters: ClassVar[Mapping[str, object]] = {}
     frames: ClassVar[FrameStream] = FrameStream(
@@ -263,22 +264,27 @@ class ImageBindAudio:
     and at the end of the protocol's window. av-benchmark spreads the three over the
     whole file, however long it is: for files that are no longer than the window (all
     that a model generates for it) the two agree, for longer ones they do not.
-    `shared_mean_quirk` is told at `sound_views`.
+    The quirks are told at `sound_views`.
     """
 
     shared_mean_quirk: bool = True
+    first_channel_quirk: bool = True
 
     name: ClassVar[str] = "imagebind_audio"
     version: ClassVar[int] = 1
     modality: ClassVar[Literal["audio"]] = "audio"
     weights: ClassVar[tuple[str, ...]] = ("imagebind",)
+    memory: ClassVar[int] = 345_000_000
     features: ClassVar[tuple[str, ...]] = ("embedding",)
     frames: ClassVar[None] = None
 
     @property
     def parameters(self) -> Mapping[str, object]:
         """What changes the values."""
-        return {"shared_mean_quirk": self.shared_mean_quirk}
+        return {
+            "shared_mean_quirk": self.shared_mean_quirk,
+            "first_channel_quirk": self.first_channel_quirk,
+        }
 
     def prepare(self, media: AudioWindow) -> Prepared:
         """Return the three views of the window, (3, 128, 204) float32.
@@ -293,7 +299,16 @@ class ImageBindAudio:
             raise ClipFault("too-short", detail)
         padded = count < VIEW_SECONDS * SAMPLE_RATE
         notes = (f"padded to one view of {VIEW_SECONDS} s",) if padded else ()
-        return Prepared({"views": sound_views(samples, shared_mean_quirk=self.shared_mean_quirk)}, notes)
+        return Prepared(
+            {
+                "views": sound_views(
+                    samples,
+                    shared_mean_quirk=self.shared_mean_quirk,
+                    first_channel_quirk=self.first_channel_quirk,
+                )
+            },
+            notes,
+        )
 
     def load(self, device: str) -> Forward:
         """Return the forward half with the official weights on `device`.

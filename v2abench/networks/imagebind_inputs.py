@@ -69,7 +69,9 @@ def normalise_views(views: Tensor) -> Tensor:
     return ((views / 255 - mean) / deviation).permute(0, 4, 1, 2, 3)
 
 
-def sound_views(samples: NDArray[np.float32], *, shared_mean_quirk: bool = True) -> NDArray[np.float32]:
+def sound_views(
+    samples: NDArray[np.float32], *, shared_mean_quirk: bool = True, first_channel_quirk: bool = True
+) -> NDArray[np.float32]:
     """Return the three views of a sound, (3, 128, 204) float32.
 
     `samples` is (channels, n) at 16 kHz with n >= 400. The views are 2 s long and
@@ -77,11 +79,12 @@ def sound_views(samples: NDArray[np.float32], *, shared_mean_quirk: bool = True)
     whole three times. From each its mean over all channels is subtracted, then the
     spectrogram is that of the first channel, zero-padded on the right to 204 frames
     and normalised. With `shared_mean_quirk`, as upstream, the mean is subtracted in
-    the sound itself, so that overlapping views (n < 6 s) see each other's shift.
+    the sound itself, so that overlapping views (n < 6 s) see each other's shift. Without
+    `first_channel_quirk` the spectrogram is that of the mean of all channels.
 
     Source: av-benchmark@050a5cd, av_bench/data/audio_dataset.py:154-199.
     """
-    sound = samples.copy()
+    sound = samples.copy() if first_channel_quirk else samples.mean(axis=0, keepdims=True)
     views = []
     for start, end in _view_bounds(samples.shape[1]):
         view = sound[:, start:end] if shared_mean_quirk else sound[:, start:end].copy()

@@ -156,6 +156,7 @@ class PaSST:
     version: ClassVar[int] = 1
     modality: ClassVar[Literal["audio"]] = "audio"
     weights: ClassVar[tuple[str, ...]] = ("passt",)
+    memory: ClassVar[int] = 345_000_000
     features: ClassVar[tuple[str, ...]] = ("embedding", "logits")
     frames: ClassVar[None] = None
 

@@ -115,6 +115,7 @@ class VGGish:
     version: ClassVar[int] = 1
     modality: ClassVar[Literal["audio"]] = "audio"
     weights: ClassVar[tuple[str, ...]] = ("vggish",)
+    memory: ClassVar[int] = 289_000_000
     features: ClassVar[tuple[str, ...]] = ("embedding",)
     frames: ClassVar[None] = None
     parameters: ClassVar[Mapping[str, object]] = {}

@@ -9,16 +9,19 @@ import json
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from v2abench import registry
+from v2abench.clips import Clip
 from v2abench.contracts import Metric, Network, PairNetwork
 from v2abench.errors import UnknownNameError, V2ABenchError
+from v2abench.networks.precision import MixedPrecision, Precision
 
 Scalar = bool | int | float | str
+TextSource = Literal["prompt", "label", "prompt-or-label"]
 
 
 class _Strict(BaseModel):
@@ -51,20 +54,31 @@ class MetricEntry(_Strict):
 
 
 class Protocol(_Strict):
-    """A frozen set of choices."""
+    """A frozen set of choices.
+
+    `text` says which text of a clip its sound is held against. `precision` is that of the
+    networks with weights; None is float32.
+    """
 
     name: str = Field(pattern=r"^[\w.-]+$")
     version: int = Field(ge=1)
     summary: str
     window: Window
+    text: TextSource | None = None
+    precision: Precision | None = None
     networks: dict[str, dict[str, Scalar]] = {}
     metrics: tuple[MetricEntry, ...] = Field(min_length=1)
 
     @property
     def fingerprint(self) -> str:
         """Eight hexadecimal digits over everything the protocol fixes."""
-        text = json.dumps(self.model_dump(exclude={"summary"}), sort_keys=True)
+        text = json.dumps(self.model_dump(exclude={"summary"}, exclude_none=True), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+    def text_of(self, clip: Clip) -> str | None:
+        """Return the clip's text under this protocol, None where it has none."""
+        sources = {"prompt": clip.prompt, "label": clip.label, "prompt-or-label": clip.prompt or clip.label}
+        return sources[self.text] if self.text else None
 
     def build_metrics(self) -> list[Metric]:
         """Return the metrics with their options; raises `V2ABenchError` for a wrong one."""
@@ -72,7 +86,10 @@ class Protocol(_Strict):
 
     def build_network(self, name: str) -> Network | PairNetwork:
         """Return the network `name` with this protocol's parameters."""
-        return cast(Network | PairNetwork, self._build("networks", name, self.networks.get(name, {})))
+        network = self._build("networks", name, self.networks.get(name, {}))
+        if self.precision and hasattr(network, "modality") and network.weights:
+            return MixedPrecision(network, self.precision)
+        return cast(Network | PairNetwork, network)
 
     def _build(self, group: registry.Group, name: str, options: Mapping[str, Scalar]) -> Any:
         try:

@@ -7,6 +7,7 @@ asked for its audio, that is read, and the metrics are computed from the store.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 
 from v2abench import __version__, signature
@@ -21,7 +22,7 @@ from v2abench.models import NamedModel, clip_seed
 from v2abench.progress import Progress, silent
 from v2abench.protocols.schema import Protocol
 from v2abench.runs.generation import generate
-from v2abench.runs.judging import judge
+from v2abench.runs.judging import MEDIA, judge
 from v2abench.runs.ledger import Ledger
 from v2abench.runs.report import DatasetRecord, ModelRecord, ProtocolRecord, Report, ScoreRecord
 from v2abench.runs.scoring import Scorer
@@ -82,6 +83,7 @@ class Evaluation:
         self._sides = {
             "reference": {clip.id: contents[clip.reference] for clip in clips if clip.reference is not None},
             "video": {clip.id: contents[clip.video] for clip in clips},
+            "text": {c.id: Content.of_text(text) for c in clips if (text := self.protocol.text_of(c))},
         }
 
     @property
@@ -155,7 +157,8 @@ class Evaluation:
         wanted: dict[Network, list[Content]] = {}
         for stream, side in sides.items():
             contents = {clip_id: item for clip_id, item in side.items() if isinstance(item, Content)}
-            wanted.setdefault(FACTS, []).extend(contents.values())
+            if stream in MEDIA:
+                wanted.setdefault(FACTS, []).extend(contents.values())
             for name, ids in self.plan.media[stream].items():
                 network = self.plan.networks[name]
                 if is_media(network):
@@ -166,8 +169,11 @@ class Evaluation:
         return {name: reason for name, reason in reasons.items() if reason is not None}
 
     def _reason_against(self, network: Network, contents: Sequence[Content]) -> str | None:
-        """Why a network cannot be used: its weights are needed and cannot be had."""
+        """Why a network cannot be used: its weights, or a package, are needed and cannot be had."""
         keys = [self.extractor.key(content.hash) for content in contents]
+        package = getattr(network, "package", None)
+        if package and find_spec(package) is None and self.extractor.store(network).missing(keys):
+            return f"network {network.name!r} needs the package {package}; run `pip install {package}`"
         if network.weights and not is_deterministic() and self.extractor.store(network).missing(keys):
             try:
                 for name in network.weights:

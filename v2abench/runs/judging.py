@@ -1,11 +1,16 @@
 """Judging clips before any score: is the sound there, long enough, finite, audible?"""
 
+from collections.abc import Set
+
 from v2abench.contracts import Stream
 from v2abench.errors import ClipFault
 from v2abench.features.plan import Plan, is_media
 from v2abench.features.streams import StreamFeatures
 from v2abench.protocols.schema import Window
 from v2abench.runs.ledger import Ledger
+
+MEDIA: Set[Stream] = {"generated", "reference", "video"}
+"""The streams that are files."""
 
 SILENCE_PEAK = 10 ** (-60 / 20)
 """A sound whose every sample in the window is below -60 dBFS counts as silent."""
@@ -14,7 +19,7 @@ SILENCE_PEAK = 10 ** (-60 / 20)
 def judge(ledger: Ledger, streams: StreamFeatures, plan: Plan, window: Window) -> None:
     """Enter into the ledger what is wrong with each clip's streams, and what networks noted."""
     for clip_id in ledger.ids:
-        for stream in streams.sides:
+        for stream in MEDIA & streams.sides.keys():
             _judge_stream(ledger, streams, stream, clip_id, window)
     for stream, wanted in plan.media.items():
         for name, ids in wanted.items():

@@ -57,6 +57,9 @@ class Scorer:
         if "reference" in needed:
             bare = [clip.id for clip in self.dataset.clips if clip.reference is None]
             undefined |= dict.fromkeys(bare, "the clip has no reference sound")
+        if "text" in needed:
+            mute = [clip.id for clip in self.dataset.clips if clip.id not in self.streams.sides["text"]]
+            undefined |= dict.fromkeys(mute, "the clip has no text")
         return self.ledger.missing(expected, score.clips, needed, undefined)
 
     def _needed(self, needs: Mapping[Stream, tuple[str, ...]]) -> set[str]:

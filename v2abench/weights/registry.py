@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import yaml
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from v2abench.errors import UnavailableError, UnknownNameError
 from v2abench.files import sha256
@@ -16,10 +16,6 @@ from v2abench.home import home
 from v2abench.weights import ledger
 from v2abench.weights.deterministic import IDENTITY, is_deterministic
 
-SIZE_TOLERANCE = 0.05
-"""How far a file may be from the size that is known of it: far enough for sizes that are
-known roughly, too little for a web page in its place or for another network.
-"""
 NOT_FETCHED = "not-fetched"
 
 SHA256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
@@ -51,6 +47,10 @@ class UrlSource(BaseModel):
 class Weights(BaseModel):
     """One checkpoint: what it is, its size in bytes, its hashes, licence and source.
 
+    `size_tolerance` is how far a file may be from `size`, as a share of it: by default far
+    enough for sizes that are known roughly, too little for a web page in its place or for
+    another network. It is wider where the size is only an estimate.
+
     `sha256` and `md5` are the publisher's and binding. A file that differs from
     `sha256_unconfirmed` is used, with a warning.
     """
@@ -60,6 +60,7 @@ class Weights(BaseModel):
     title: str
     file: str
     size: int
+    size_tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.05
     sha256: SHA256 | None = None
     md5: MD5 | None = None
     sha256_unconfirmed: SHA256 | None = None
@@ -155,7 +156,7 @@ def readable_size(size: int) -> str:
 
 def size_fault(weights: Weights, size: int) -> str | None:
     """Return why a file of `size` bytes cannot be the checkpoint, or None."""
-    if abs(size - weights.size) <= SIZE_TOLERANCE * weights.size:
+    if abs(size - weights.size) <= weights.size_tolerance * weights.size:
         return None
     return f"it has {size} bytes, where about {weights.size} are expected"
 

@@ -164,6 +164,7 @@ class SynchformerAudio:
     version: ClassVar[int] = 1
     modality: ClassVar[Literal["audio"]] = "audio"
     weights: ClassVar[tuple[str, ...]] = (WEIGHTS,)
+    memory: ClassVar[int] = 370_000_000
     features: ClassVar[tuple[str, ...]] = ("segments",)
     parameters: ClassVar[Mapping[str, object]] = {}
     frames: ClassVar[None] = None

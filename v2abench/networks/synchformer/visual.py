@@ -154,6 +154,8 @@ class SynchformerVideo:
     version: ClassVar[int] = 1
     modality: ClassVar[Literal["video"]] = "video"
     weights: ClassVar[tuple[str, ...]] = (WEIGHTS,)
+    memory: ClassVar[int] = 490_000_000
+    most_at_once: ClassVar[int] = 1
     features: ClassVar[tuple[str, ...]] = ("segments",)
     parameters: ClassVar[Mapping[str, object]] = {}
     frames: ClassVar[FrameStream] = FrameStream(FRAME_RATE, "rgb24", transform=square)
