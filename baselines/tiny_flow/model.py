@@ -43,7 +43,7 @@ class TinyFlow:
 
     A condition has `frames` (tokens, 128), `words` (vocabulary,) 0 or 1, and `seen` (1,), which
     is 1, or 0 where nothing is said. A sound never depends on the others of its batch by more
-    than 1e-3 of full scale.
+    than 5e-3 of full scale.
     """
 
     info: ModelInfo
