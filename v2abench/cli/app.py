@@ -7,7 +7,7 @@ import typer
 from rich.logging import RichHandler
 
 from v2abench import __version__
-from v2abench.cli import boards, cache, checking, environment, evaluating, listing, selftest, weights
+from v2abench.cli import boards, cache, checking, environment, evaluating, impacts, listing, selftest, weights
 from v2abench.cli.consoles import messages
 
 app = typer.Typer(
@@ -45,5 +45,6 @@ app.add_typer(listing.models, name="models")
 app.add_typer(listing.metrics, name="metrics")
 app.add_typer(listing.datasets, name="datasets")
 app.add_typer(listing.protocols, name="protocols")
+app.add_typer(impacts.app, name="impacts")
 app.add_typer(weights.app, name="weights")
 app.add_typer(cache.app, name="cache")
