@@ -177,15 +177,18 @@ def open_tiny_flow(argument: str, context: ModelContext) -> TinyFlow:
     file = Path(argument) if argument else weights.SHIPPED
     file = file / "weights.safetensors" if file.is_dir() else file
     parts = weights.load(file, context.device)
-    return TinyFlow(
-        info=_info(parts),
-        parts=parts,
-        file=file,
+    return replace(
+        tiny_flow(parts, file),
         sampling=_sampling(options),
         device=context.device,
         batch_size=options.batch_size,
         negative_prompt=options.negative_prompt,
     )
+
+
+def tiny_flow(parts: weights.Parts, file: Path) -> TinyFlow:
+    """Return the model of these parts, on the CPU and with its own sampling; `file` holds them."""
+    return TinyFlow(info=_info(parts), parts=parts, file=file)
 
 
 def open_reconstruction(argument: str, context: ModelContext) -> Reconstruction:

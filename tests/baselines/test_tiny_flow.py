@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 from torch import Tensor
 
 from v2abench.baselines.tiny_flow import weights
@@ -184,6 +185,26 @@ def test_the_velocity_has_gradients_in_every_parameter(
         assert parameter.grad.abs().max() > 0, name
 
 
+def test_a_supervised_loss_made_of_the_contract_falls(
+    dataset: Dataset, requests: list[Request], conditions: Conditions
+) -> None:
+    model = open_tiny_flow("", ModelContext(dataset))
+    data = model.encode([reference_of(request) for request in requests], 4.0)
+    noise = torch.randn(data.shape, generator=torch.Generator().manual_seed(1))
+    t = torch.linspace(0.1, 0.9, len(data))
+    x_t = torch.lerp(noise, data, t[:, None, None])
+    optimizer = torch.optim.AdamW(model.network.requires_grad_(True).parameters(), 1e-4)
+    losses = []
+    for _ in range(4):
+        loss = (model.velocity(x_t, t, model.embed(conditions)) - (data - noise)).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < 0.97 * losses[0]
+
+
 def test_a_reconstruction_is_near_its_reference(dataset: Dataset, requests: list[Request]) -> None:
     bound = open_reconstruction("", ModelContext(dataset))
     assert bound.info.control
@@ -247,6 +268,14 @@ def test_a_missing_video_is_a_fault(model: TinyFlow) -> None:
     assert answer.fault.code == "missing"
 
 
+def test_a_file_without_pictures_is_a_fault(model: TinyFlow, dataset: Dataset) -> None:
+    reference = dataset.clips[0].reference
+    assert reference is not None
+    answer = next(iter(model.generate([Request(Clip("heard", reference), 4.0, 0)])))
+    assert answer.fault is not None
+    assert answer.fault.code == "no-video"
+
+
 def test_more_than_it_can_make_is_told(model: TinyFlow) -> None:
     with pytest.raises(V2ABenchError, match="at most 16 s"):
         model.latent_shape(60)
@@ -265,6 +294,13 @@ def test_a_file_that_holds_no_weights_is_told(dataset: Dataset, tmp_path: Path) 
     for argument in (tmp_path, tmp_path / "weights.safetensors", tmp_path / "gone"):
         with pytest.raises(V2ABenchError, match="cannot read weights"):
             open_tiny_flow(str(argument), ModelContext(dataset))
+
+
+def test_weights_of_another_model_are_told(dataset: Dataset, tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    save_file({"weight": torch.zeros(1)}, file)
+    with pytest.raises(V2ABenchError, match="holds no weights of 'tiny-flow 1'"):
+        open_tiny_flow(str(file), ModelContext(dataset))
 
 
 def test_weights_of_a_folder_are_opened(dataset: Dataset, model: TinyFlow) -> None:
