@@ -85,7 +85,8 @@ class TinyFlow:
     def encode(self, audio: Sequence[Audio], seconds: float) -> Tensor:
         """Return the (B, tokens, 64) latents of sounds of any rate, mixed to mono.
 
-        Raises `ClipFault`, `too-short`, where one lacks more than half a token.
+        Up to half a token that is missing counts as silence. Raises `ClipFault`, `too-short`,
+        where one lacks more.
         """
         samples = self.latent_shape(seconds)[0] * SAMPLES_A_TOKEN
         sounds = torch.stack([_fitted(one, samples) for one in audio])
@@ -172,7 +173,13 @@ def open_tiny_flow(argument: str, context: ModelContext) -> TinyFlow:
     options = context.options
     if options.precision != "float32" or options.compile:
         raise V2ABenchError(
-            "tiny-flow runs in float32 and is not compiled; leave --precision and --compile out"
+            "tiny-flow runs in float32 and is not compiled; "
+            "leave precision and compile of the generation's options as they are"
+        )
+    if min(options.batch_size, SAMPLING.steps if options.steps is None else options.steps) < 1:
+        raise V2ABenchError(
+            f"tiny-flow cannot sample with steps={options.steps} and batch_size={options.batch_size}; "
+            "both are 1 or more"
         )
     file = Path(argument) if argument else weights.SHIPPED
     file = file / "weights.safetensors" if file.is_dir() else file

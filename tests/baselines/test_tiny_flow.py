@@ -289,6 +289,12 @@ def test_options_that_it_does_not_have_are_told(dataset: Dataset, options: Gener
         open_tiny_flow("", ModelContext(dataset, options=options))
 
 
+@pytest.mark.parametrize("options", [GenerationOptions(steps=0), GenerationOptions(batch_size=0)])
+def test_sampling_without_a_step_or_a_clip_is_refused(dataset: Dataset, options: GenerationOptions) -> None:
+    with pytest.raises(V2ABenchError, match="1 or more"):
+        open_tiny_flow("", ModelContext(dataset, options=options))
+
+
 def test_a_file_that_holds_no_weights_is_told(dataset: Dataset, tmp_path: Path) -> None:
     (tmp_path / "weights.safetensors").write_bytes(b"nothing")
     for argument in (tmp_path, tmp_path / "weights.safetensors", tmp_path / "gone"):
