@@ -60,7 +60,7 @@ class TinyFlow:
         return self.parts.flow
 
     @cached_property
-    def recipe(self) -> Mapping[str, object]:
+    def recipe(self) -> Mapping[str, bool | int | float | str]:
         """What its sounds depend on beside the request."""
         chosen = self.sampling
         return {
@@ -150,7 +150,7 @@ class Reconstruction:
     )
 
     @property
-    def recipe(self) -> Mapping[str, object]:
+    def recipe(self) -> Mapping[str, bool | int | float | str]:
         """The latent space, by its file."""
         return {"weights_sha256": sha256(self.model.file)}
 
