@@ -61,6 +61,7 @@ def accuracy(network: TaggerNet, world: World) -> dict[str, Any]:
     each = {
         material.name: round(float(right[world.data.materials == number].mean()), 4)
         for number, material in enumerate(MATERIALS)
+        if (world.data.materials == number).any()
     }
     return {
         "split": world.data.split,
