@@ -30,7 +30,7 @@ from v2abench.media.reading import AudioWindow, read_audio
 from v2abench.models import GenerationOptions, ModelContext
 
 SAMPLING = Sampling(steps=8, guidance_scale=2.0, method="euler", shift=3.0)
-"""Chosen on the validation split; see the card beside the weights."""
+"""Chosen on the validation split; docs/tiny-flow.md has the table."""
 
 SHORTEST_S = 0.4
 LONGEST_S = 16.0
