@@ -94,12 +94,12 @@ def validate_command(
     from v2abench.impacts.validation.report import shown, write_validation
     from v2abench.protocols.schema import load_protocol
 
-    processes = shared.default_workers(workers)
+    processes, chosen = shared.default_workers(workers), load_protocol(protocol)
     dataset = open_dataset("impacts", DatasetOptions(limit=limit, workers=processes, progress=show_progress))
     options = Options(
         output / "runs", workers=processes, seed=seed, bootstrap=0, overwrite=True, progress=show_progress
     )
-    evidence = gather(dataset, load_protocol(protocol), CONDITIONS, options)
+    evidence = gather(dataset, chosen, CONDITIONS, options)
     found = correlations(evidence, resamples, seed)
     table = Table("metric", "over", *(f"ρ, {grade}" for grade in GRADES))
     for metric, over in dict.fromkeys((one.metric, one.over) for one in found):
