@@ -12,6 +12,7 @@ from torch import Tensor
 from v2abench.contracts import Generated, Request
 from v2abench.errors import ClipFault
 from v2abench.flow import Conditions, Embedded, FlowModel, Sampling
+from v2abench.media.audio import Audio
 from v2abench.models import GenerationOptions
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
@@ -119,18 +120,17 @@ def _generate_batch(
         for request, given in zip(requests, told, strict=True)
         if not isinstance(given, ClipFault)
     ]
-    sounds = {}
+    sounds: Iterator[Audio] = iter(())
     if usable:
         conditions = stack([given for _, given in usable], device)
         shape = model.latent_shape(seconds)
         noise = torch.stack([noise_for(request.seed, shape) for request, _ in usable]).to(device)
-        decoded = model.decode(sample_latents(model, conditions, noise))
-        sounds = {request.clip.id: audio for (request, _), audio in zip(usable, decoded, strict=True)}
+        sounds = iter(model.decode(sample_latents(model, conditions, noise)))
     for request, given in zip(requests, told, strict=True):
         if isinstance(given, ClipFault):
             yield Generated(request.clip.id, fault=given)
         else:
-            yield Generated(request.clip.id, audio=sounds[request.clip.id])
+            yield Generated(request.clip.id, audio=next(sounds))
 
 
 def stack(conditions: Sequence[Conditions], device: str) -> Conditions:

@@ -187,6 +187,14 @@ def test_a_sound_depends_on_its_own_seed_alone() -> None:
             np.testing.assert_array_equal(other[name], samples)
 
 
+def test_several_samples_of_one_clip_are_different() -> None:
+    clip = Clip("a", Path("a.mp4"))
+    answers = list(generate(Toy(), [Request(clip, 1.0, seed) for seed in (1, 2, 1)], "cpu", 4))
+    first, second, third = (answer.audio.samples for answer in answers if answer.audio is not None)
+    np.testing.assert_array_equal(first, third)
+    assert not np.array_equal(first, second)
+
+
 def test_noise_is_the_same_for_a_seed_and_another_for_the_next() -> None:
     assert torch.equal(noise_for(2**62 + 1, (4, 3)), noise_for(2**62 + 1, (4, 3)))
     assert not torch.equal(noise_for(1, (4, 3)), noise_for(2, (4, 3)))

@@ -7,15 +7,34 @@ import pytest
 
 from v2abench.errors import UnknownNameError, V2ABenchError
 from v2abench.impacts.materials import MATERIALS
-from v2abench.impacts.motions import Drop, Slide, Strike, Swing
-from v2abench.impacts.scenes import MOTIONS, SPLITS, Scene, make_scene, named_rng
+from v2abench.impacts.motions import Drop, Motion, Slide, Strike, Swing
+from v2abench.impacts.scenes import (
+    MOTIONS,
+    SPLITS,
+    Actor,
+    Event,
+    make_scene,
+    named_rng,
+    scene_of,
+    with_material,
+)
 
 SCENES = [make_scene("train", index) for index in range(256)]
+ACTORS = [
+    (actor, [event for event in scene.events if event.actor == index])
+    for scene in SCENES
+    for index, actor in enumerate(scene.actors)
+]
 
 
-def position(scene: Scene, times: np.ndarray) -> np.ndarray:
+def acting(kind: str) -> list[tuple[Actor, list[Event]]]:
+    """The objects that move in one way, with the events of each."""
+    return [(actor, events) for actor, events in ACTORS if actor.kind == kind]
+
+
+def position(motion: Motion, times: np.ndarray) -> np.ndarray:
     """Distance along the way on which the impacts happen, in metres."""
-    match scene.motion:
+    match motion:
         case Drop(height=height):
             return height(times)
         case Swing(theta=theta, length=length):
@@ -50,13 +69,28 @@ def test_a_scene_is_pinned():
 def test_event_lists_keep_their_promises():
     for scene in SCENES:
         times = np.array([event.time_s for event in scene.events])
-        assert 1 <= len(times) <= 6
+        speeds = [event.speed for event in scene.events]
+        assert 1 <= len(times) <= 8
         assert times[0] >= 0.15
         assert times[-1] <= 3.8
         assert np.any((times >= 1.0) & (times <= 3.0))
-        assert np.all(np.diff(times) >= 0.12)
-        assert all(event.speed >= 0.35 for event in scene.events)
+        assert np.all(np.diff(times) >= 0.08)
+        assert min(speeds) >= max(0.35, 0.12 * max(speeds))
         assert {event.material for event in scene.events} == {scene.material.name}
+
+
+def test_one_or_two_objects_each_strike():
+    assert 0.4 < np.mean([len(scene.actors) == 2 for scene in SCENES]) < 0.6
+    for _, events in ACTORS:
+        assert 1 <= len(events) <= 6
+        assert np.all(np.diff([event.time_s for event in events]) >= 0.12)
+
+
+def test_impacts_of_two_objects_are_often_near_each_other():
+    pairs = [scene for scene in SCENES if len(scene.actors) == 2]
+    gaps = np.concatenate([np.diff([event.time_s for event in scene.events]) for scene in pairs])
+    assert np.mean(gaps < 0.2) > 0.25
+    assert np.mean(gaps < 0.12) > 0.06
 
 
 def test_intervals_are_irregular():
@@ -77,16 +111,16 @@ def test_materials_and_motions_are_balanced():
 
 def test_numbers_of_events_vary():
     counts = Counter(len(scene.events) for scene in SCENES)
-    assert set(counts) == set(range(1, 7))
-    assert max(counts.values()) < 0.45 * len(SCENES)
+    assert set(counts) == set(range(1, 9))
+    assert max(counts.values()) < 0.3 * len(SCENES)
 
 
 @pytest.mark.parametrize("kind", MOTIONS)
 def test_an_event_is_where_the_trajectory_turns_or_stops(kind):
     step = 1e-5
-    for scene in (scene for scene in SCENES if scene.kind == kind):
-        for event in scene.events:
-            before, at, after = position(scene, event.time_s + np.array([-step, 0.0, step]))
+    for actor, events in acting(kind):
+        for event in events:
+            before, at, after = position(actor.motion, event.time_s + np.array([-step, 0.0, step]))
             arriving, leaving = (at - before) / step, (after - at) / step
             assert abs(arriving) == pytest.approx(event.speed, rel=2e-3)
             assert leaving * arriving <= 0
@@ -97,31 +131,60 @@ def test_an_event_is_where_the_trajectory_turns_or_stops(kind):
 def test_nothing_turns_sharply_without_an_event(kind):
     """The fastest change of velocity over a millisecond elsewhere is far below that of a contact."""
     times = np.arange(0.0, 4.0, 0.001)
-    for scene in (scene for scene in SCENES if scene.kind == kind):
-        speed = np.diff(position(scene, times)) / 0.001
+    for actor, events in acting(kind):
+        speed = np.diff(position(actor.motion, times)) / 0.001
         jolts = np.abs(np.diff(speed))
-        for event in scene.events:
+        for event in events:
             jolts[np.abs(times[1:-1] - event.time_s) < 0.0025] = 0.0
         assert jolts.max() < 0.15
 
 
 def test_motion_is_continuous():
     times = np.arange(0.0, 4.0, 0.001)
-    for scene in SCENES[:64]:
-        x, y, _ = scene.motion.pose(times)
+    for actor, _ in ACTORS[:64]:
+        x, y, _ = actor.motion.pose(times)
         assert np.hypot(np.diff(x), np.diff(y)).max() < 0.008
 
 
 def test_objects_stay_above_the_floor_and_between_the_walls():
     times = np.arange(0.0, 4.0, 0.01)
-    for scene in SCENES:
-        motion = scene.motion
+    for actor, _ in ACTORS:
+        motion = actor.motion
         x, y, _ = motion.pose(times)
         assert np.all(y >= motion.body.half_height - 1e-9)
         if isinstance(motion, Slide):
             left, right = motion.walls
             assert left is None or np.all(x - motion.body.half_width >= left - 1e-9)
             assert right is None or np.all(x + motion.body.half_width <= right + 1e-9)
+
+
+def test_surroundings_vary():
+    assert 0.3 < np.mean([scene.occluder is None for scene in SCENES]) < 0.7
+    noise = [scene.room.noise_db for scene in SCENES]
+    assert 15 <= min(noise) < 17
+    assert 38 < max(noise) <= 40
+    assert np.std([scene.light.strength for scene in SCENES]) > 0.1
+    sways = [np.abs(scene.camera.sway(np.arange(100) / 25)).max() for scene in SCENES]
+    assert min(sways) < 0.3
+    assert 1.2 < max(sways) <= 2.0
+
+
+def test_voices_of_one_material_differ():
+    pitches = [actor.voice.pitch_hz for actor, events in ACTORS if events[0].material == "wood"]
+    assert 0.05 < np.std(np.log(pitches)) < 0.15
+
+
+def test_a_clip_id_leads_back_to_its_scene():
+    assert scene_of("train-000003") == SCENES[3]
+    with pytest.raises(V2ABenchError, match="no clip of impacts"):
+        scene_of("clip-3")
+
+
+def test_another_material_keeps_times_and_speeds():
+    other = with_material(SCENES[3], MATERIALS[(MATERIALS.index(SCENES[3].material) + 1) % 8])
+    assert other.material != SCENES[3].material
+    assert [(e.time_s, e.speed) for e in other.events] == [(e.time_s, e.speed) for e in SCENES[3].events]
+    assert {e.material for e in other.events} == {other.material.name}
 
 
 def test_prompts_name_size_and_material():

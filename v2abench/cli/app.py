@@ -14,6 +14,7 @@ from v2abench.cli import (
     environment,
     evaluating,
     generating,
+    impacts,
     listing,
     models,
     selftest,
@@ -57,5 +58,6 @@ app.add_typer(models.app, name="models")
 app.add_typer(listing.metrics, name="metrics")
 app.add_typer(listing.datasets, name="datasets")
 app.add_typer(listing.protocols, name="protocols")
+app.add_typer(impacts.app, name="impacts")
 app.add_typer(weights.app, name="weights")
 app.add_typer(cache.app, name="cache")

@@ -7,7 +7,7 @@ from numpy.random import Generator
 
 from v2abench.impacts.bodies import Pixels, box, rgb
 from v2abench.impacts.materials import Colour
-from v2abench.impacts.motions import Drop, Slide, Strike, Swing
+from v2abench.impacts.motions import Drop, Motion, Slide, Strike, Swing
 from v2abench.impacts.scenes import WIDTH, Scene, named_rng
 
 _FLOORS: dict[str, Colour] = {
@@ -30,8 +30,9 @@ def draw_backdrop(scene: Scene) -> Pixels:
     rng = named_rng(scene.split, scene.index, "backdrop")
     picture = _wall(scene, x, y, rng)
     picture = np.where((y < _HORIZON_M)[..., None], _floor(scene, x, y, rng), picture)
-    for prop in _props(scene):
-        picture = prop.over(picture, x, y, camera.scale)
+    for actor in reversed(scene.actors):
+        for prop in _props(scene.surface, actor.motion):
+            picture = prop.over(picture, x, y, camera.scale)
     return picture
 
 
@@ -82,10 +83,9 @@ class _Prop:
         return np.asarray(picture + cover * (colour - picture), dtype=np.float32)
 
 
-def _props(scene: Scene) -> list[_Prop]:
+def _props(surface: str, motion: Motion) -> list[_Prop]:
     """Return the walls, block or post that the motion needs."""
-    motion = scene.motion
-    red, green, blue = _FLOORS[scene.surface]
+    red, green, blue = _FLOORS[surface]
     colour = (0.85 * red, 0.85 * green, 0.85 * blue)
     match motion:
         case Slide(walls=(left, right)):

@@ -1,20 +1,23 @@
 """The picture of a scene: 100 frames of 96 × 96 pixels, drawn with NumPy.
 
 A side view. The backdrop (wall, floor, blocks and posts) is drawn once; what
-moves (shadow, threads, object, mallet) is drawn over it in patches, for all
-frames at once. Frame k shows the world at the instant k / 25 s.
+moves (shadows, threads, objects, mallets) is drawn over it in patches, for all
+frames at once; then what stands in front, and the camera's sway and the light.
+Frame k shows the world at the instant k / 25 s.
 """
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from v2abench.impacts.backdrops import draw_backdrop
-from v2abench.impacts.bodies import Grid, Pixels, disc, paint, rgb
+from v2abench.impacts.bodies import Grid, Pixels, box, disc, paint, rgb
 from v2abench.impacts.materials import Colour
 from v2abench.impacts.motions import Drop, Floats, Strike, Swing
-from v2abench.impacts.scenes import FRAME_RATE, FRAMES, WIDTH, Scene, named_rng
+from v2abench.impacts.scenes import FRAME_RATE, FRAMES, WIDTH, Actor, Scene, named_rng
+from v2abench.impacts.surroundings import Occluder
 
 Frames = NDArray[np.uint8]
 
@@ -38,14 +41,34 @@ _HANDLE = _Stroke(0.022, (0.50, 0.34, 0.20))
 def render_frames(scene: Scene) -> Frames:
     """Return the frames of `scene`, (100, 96, 96, 3) uint8 RGB; a pure function of the scene."""
     times = np.arange(FRAMES) / FRAME_RATE
-    x, y, angle = scene.motion.pose(times)
     canvas = _Canvas(scene, draw_backdrop(scene))
-    _draw_shadow(canvas, scene, x, y)
-    _draw_threads(canvas, scene, times, x, y)
-    _draw_object(canvas, scene, x, y, angle)
-    if isinstance(scene.motion, Strike):
-        _draw_mallet(canvas, scene.motion, times)
-    return canvas.frames
+    for index in reversed(range(len(scene.actors))):
+        _draw_actor(canvas, scene, index, times)
+    if scene.occluder is not None:
+        _draw_occluder(canvas, scene.occluder)
+    return _filmed(scene, canvas.frames, times)
+
+
+def _draw_actor(canvas: "_Canvas", scene: Scene, index: int, times: Floats) -> None:
+    actor = scene.actors[index]
+    x, y, angle = actor.motion.pose(times)
+    _draw_shadow(canvas, scene, actor, x, y)
+    _draw_threads(canvas, actor, times, x, y)
+    _draw_object(canvas, scene, index, (x, y, angle))
+    if isinstance(actor.motion, Strike):
+        _draw_mallet(canvas, actor.motion, times)
+
+
+def _filmed(scene: Scene, frames: Frames, times: Floats) -> Frames:
+    """Return the frames as the swaying camera sees them in the scene's light."""
+    gains = scene.light.gains(times)
+    tables = _quantised(np.arange(256)[None, :, None] / 255 * gains[:, None, :])
+    filmed = np.empty_like(frames)
+    for frame, (dx, dy), table, out in zip(frames, scene.camera.sway(times), tables, filmed, strict=True):
+        move = np.array([[1.0, 0.0, dx], [0.0, 1.0, dy]])
+        moved = cv2.warpAffine(frame, move, (WIDTH, WIDTH), borderMode=cv2.BORDER_REPLICATE)
+        out[:] = cv2.LUT(moved, table[None])
+    return filmed
 
 
 @dataclass(frozen=True)
@@ -66,8 +89,7 @@ class _Canvas:
 
     def __init__(self, scene: Scene, backdrop: Pixels) -> None:
         self.camera = scene.camera
-        self.strength = scene.light.strength
-        self.frames: Frames = np.repeat(_quantised(backdrop * self.strength)[None], FRAMES, axis=0)
+        self.frames: Frames = np.repeat(_quantised(backdrop)[None], FRAMES, axis=0)
 
     def window(self, frames: NDArray[np.int64], x: Floats, y: Floats, half: tuple[float, float]) -> _Window:
         """Cut out of each of `frames` what lies within `half` a width and height (metres) of its point."""
@@ -88,7 +110,7 @@ class _Canvas:
         frame, row, column = np.nonzero(seen)
         share = opacity[seen][:, None]
         over = np.asarray(colour, dtype=np.float32)
-        over = self.strength * (over[seen] if over.ndim > 1 else over)
+        over = over[seen] if over.ndim > 1 else over
         at = window.frames[frame], window.rows[frame, row], window.columns[frame, column]
         under = self.frames[at].astype(np.float32) / 255
         self.frames[at] = _quantised(under + share * (over - under))
@@ -102,11 +124,12 @@ def _quantised(colour: Pixels) -> Frames:
     return np.asarray(np.clip(colour, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def _draw_object(canvas: _Canvas, scene: Scene, x: Floats, y: Floats, angle: Floats) -> None:
-    look = scene.material.look
-    reach = scene.size * float(np.hypot(look.half_width, look.half_height))
+def _draw_object(canvas: _Canvas, scene: Scene, index: int, pose: tuple[Floats, Floats, Floats]) -> None:
+    look, actor = scene.material.look, scene.actors[index]
+    x, y, angle = pose
+    reach = actor.size * float(np.hypot(look.half_width, look.half_height))
     window = canvas.window(_EVERY, x, y, (reach, reach))
-    x_in_sizes, y_in_sizes = window.x / scene.size, window.y / scene.size
+    x_in_sizes, y_in_sizes = window.x / actor.size, window.y / actor.size
     cos, sin = (turn(angle).astype(np.float32)[:, None, None] for turn in (np.cos, np.sin))
     grid = Grid(
         x=x_in_sizes,
@@ -114,16 +137,16 @@ def _draw_object(canvas: _Canvas, scene: Scene, x: Floats, y: Floats, angle: Flo
         u=cos * x_in_sizes + sin * y_in_sizes,
         v=cos * y_in_sizes - sin * x_in_sizes,
         light=scene.light.side,
-        grain=float(named_rng(scene.split, scene.index, "grain").random()),
+        grain=float(named_rng(scene.split, scene.index, "grain", index).random()),
     )
-    colour, distance, opacity = paint(look, scene.palette, grid)
-    canvas.blend(window, colour, opacity * canvas.coverage(distance * scene.size))
+    colour, distance, opacity = paint(look, actor.palette, grid)
+    canvas.blend(window, colour, opacity * canvas.coverage(distance * actor.size))
 
 
-def _draw_shadow(canvas: _Canvas, scene: Scene, x: Floats, y: Floats) -> None:
+def _draw_shadow(canvas: _Canvas, scene: Scene, actor: Actor, x: Floats, y: Floats) -> None:
     """Darken the floor below the object: wider, fainter and farther from the light with its height."""
-    half_width = scene.size * scene.material.look.half_width
-    height = np.maximum(y - scene.size * scene.material.look.half_height, 0.0)
+    half_width = actor.size * scene.material.look.half_width
+    height = np.maximum(y - actor.size * scene.material.look.half_height, 0.0)
     window = canvas.window(
         _EVERY, x - 0.25 * scene.light.side * height, np.zeros_like(x), (2.2 * half_width, 0.12)
     )
@@ -133,9 +156,9 @@ def _draw_shadow(canvas: _Canvas, scene: Scene, x: Floats, y: Floats) -> None:
     canvas.blend(window, (0.05, 0.05, 0.08), darkness)
 
 
-def _draw_threads(canvas: _Canvas, scene: Scene, times: Floats, x: Floats, y: Floats) -> None:
+def _draw_threads(canvas: _Canvas, actor: Actor, times: Floats, x: Floats, y: Floats) -> None:
     """Draw the string of a pendulum, and the thread that holds an object until it is let go."""
-    match scene.motion:
+    match actor.motion:
         case Swing(pivot=pivot, release_s=release, side=side):
             _draw_line(canvas, _EVERY, (x, y), _fixed(pivot), _THREAD)
             held = np.flatnonzero(times < release)
@@ -143,6 +166,21 @@ def _draw_threads(canvas: _Canvas, scene: Scene, times: Floats, x: Floats, y: Fl
         case Drop(release_s=release):
             held = np.flatnonzero(times < release)
             _draw_line(canvas, held, (x, y), (x, y + _OUTSIDE_M), _THREAD)
+
+
+def _draw_occluder(canvas: _Canvas, occluder: Occluder) -> None:
+    """Draw a box that stands in front of everything, a little darker towards its edges."""
+    camera, half_height = canvas.camera, (occluder.top - occluder.bottom) / 2
+    at = np.arange(WIDTH, dtype=np.float32) + 0.5
+    x = ((at - camera.column) / camera.scale - occluder.x)[None, :]
+    y = ((camera.row - at) / camera.scale - occluder.bottom - half_height)[:, None]
+    distance = box(x, y, occluder.half_width, half_height)
+    shade = 0.75 + 0.25 * np.clip(-distance / 0.04, 0, 1)
+    share = canvas.coverage(distance)
+    rows, columns = (slice(*np.flatnonzero(share.any(axis=axis))[[0, -1]] + (0, 1)) for axis in (1, 0))
+    share, shade = share[rows, columns, None], shade[rows, columns, None]
+    under = canvas.frames[:, rows, columns].astype(np.float32) / 255
+    canvas.frames[:, rows, columns] = _quantised(under + share * (rgb(occluder.colour) * shade - under))
 
 
 def _draw_mallet(canvas: _Canvas, motion: Strike, times: Floats) -> None:

@@ -133,7 +133,7 @@ def _write_manifest(folder: Path, listed: dict[str, str]) -> None:
     """List every clip that is in the folder, by split and index; atomic."""
     present = [match for path in sorted(folder.glob("*.mp4")) if (match := _ID.fullmatch(path.stem))]
     lines = [
-        listed.get(match[0]) or json.dumps(_record(make_scene(match[1], int(match[2]))))
+        listed.get(match[0]) or json.dumps(record_of(make_scene(match[1], int(match[2]))))
         for match in present
         if (folder / f"{match[0]}.flac").is_file()
     ]
@@ -143,17 +143,22 @@ def _write_manifest(folder: Path, listed: dict[str, str]) -> None:
         temporary.replace(folder / "manifest.jsonl")
 
 
-def _record(scene: Scene) -> dict[str, Any]:
+def record_of(scene: Scene) -> dict[str, Any]:
+    """Return what the manifest says of a scene; plain JSON."""
     return {
         "id": scene.id,
         "video": f"{scene.id}.mp4",
         "reference": f"{scene.id}.flac",
         "label": scene.material.name,
         "prompt": scene.prompt,
-        "motion": scene.kind,
-        "size_m": round(scene.size, 4),
+        "objects": [{"motion": actor.kind, "size_m": round(actor.size, 4)} for actor in scene.actors],
         "events": [
-            {"time_s": round(event.time_s, 6), "speed": round(event.speed, 4), "material": event.material}
+            {
+                "time_s": round(event.time_s, 6),
+                "speed": round(event.speed, 4),
+                "material": event.material,
+                "object": event.actor,
+            }
             for event in scene.events
         ],
         "seconds": SECONDS,

@@ -1,10 +1,11 @@
-"""The sound of a scene: modal synthesis in a small room.
+"""The sound of a scene: modal synthesis in a room, over background noise.
 
 Every impact excites the modes of the object (two-pole resonators, so that
 overlapping strikes add up as in a real body), a burst of contact noise and a
 soft thud of the surface. Faster impacts are louder (amplitude ∝ speed^1.1) and
 brighter (the contact is shorter, so it reaches higher modes). Levels are
-absolute: nothing is normalised per clip.
+absolute: nothing is normalised per clip, but for the noise, which lies a drawn
+number of decibels below the impacts.
 """
 
 import numpy as np
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from scipy.signal import iirpeak, lfilter, oaconvolve
 
 from v2abench.impacts.materials import REFERENCE_SIZE, Voice
-from v2abench.impacts.scenes import SAMPLE_RATE, SECONDS, Scene, named_rng
+from v2abench.impacts.scenes import SAMPLE_RATE, SECONDS, Actor, Event, Scene, named_rng
+from v2abench.impacts.surroundings import Room
 from v2abench.media.audio import Audio
 
 Floats = NDArray[np.float64]
@@ -21,24 +23,35 @@ Floats = NDArray[np.float64]
 SAMPLES = round(SECONDS * SAMPLE_RATE)
 _THUDS_HZ = {"stone": 75.0, "tiled": 125.0, "wooden": 95.0}
 _HIGHEST_MODE_HZ = 7600.0
+_QUIETEST_POWER = 1e-6
+"""Even a clip of faint impacts has noise: digital silence occurs in no room."""
 
 
 def render_sound(scene: Scene) -> Audio:
     """Return the sound of `scene`: (1, 64000) float32 at 16 kHz, within ±0.9.
 
     A pure function of the scene. Each impact begins at its sample, rounded to
-    the nearest; room tone of −60 to −50 dBFS runs throughout.
+    the nearest; background noise runs throughout.
     """
     rng = named_rng(scene.split, scene.index, "sound")
-    starts = np.array([round(event.time_s * SAMPLE_RATE) for event in scene.events])
-    speeds = np.array([event.speed for event in scene.events])
-    voice = scene.material.voice
-    loudness = voice.level * (speeds / 4.0) ** 1.1
-    dry = _modes(rng, scene, starts, speeds, loudness)
-    dry += _noise(rng, voice, starts, speeds, loudness)
-    dry += _thud(scene.surface, starts, loudness)
-    sound = _in_room(rng, dry) + _room_tone(rng)
+    dry = np.zeros(SAMPLES)
+    for index, actor in enumerate(scene.actors):
+        events = [event for event in scene.events if event.actor == index]
+        if events:
+            dry += _strikes(rng, scene.surface, actor, events)
+    sound = _in_room(rng, scene.room, dry)
+    sound += _background(rng, scene.room, float(np.mean(sound**2)))
     return Audio(_limited(sound)[None].astype(np.float32), SAMPLE_RATE)
+
+
+def _strikes(rng: Generator, surface: str, actor: Actor, events: list[Event]) -> Floats:
+    """Return the impacts of one object, dry."""
+    starts = np.array([round(event.time_s * SAMPLE_RATE) for event in events])
+    speeds = np.array([event.speed for event in events])
+    loudness = actor.voice.level * (speeds / 4.0) ** 1.1
+    sound = _modes(rng, actor, starts, speeds, loudness)
+    sound += _noise(rng, actor.voice, starts, speeds, loudness)
+    return sound + _thud(surface, starts, loudness)
 
 
 def mode_frequencies(voice: Voice, size: float) -> Floats:
@@ -47,11 +60,11 @@ def mode_frequencies(voice: Voice, size: float) -> Floats:
 
 
 def _modes(
-    rng: Generator, scene: Scene, starts: NDArray[np.int64], speeds: Floats, loudness: Floats
+    rng: Generator, actor: Actor, starts: NDArray[np.int64], speeds: Floats, loudness: Floats
 ) -> Floats:
     """Return the ringing of the object: a bank of decaying resonators."""
-    voice = scene.material.voice
-    frequencies = mode_frequencies(voice, scene.size)
+    voice = actor.voice
+    frequencies = mode_frequencies(voice, actor.size)
     frequencies = frequencies * rng.normal(1.0, 0.008, size=len(frequencies))
     decays = voice.decay_s * (frequencies / voice.pitch_hz) ** -voice.damping
     gains = np.asarray(voice.gains) * np.exp(rng.normal(0.0, 0.25, size=(len(starts), len(frequencies))))
@@ -104,25 +117,29 @@ def _thud(surface: str, starts: NDArray[np.int64], loudness: Floats) -> Floats:
     return np.asarray(lfilter(*_resonator(_THUDS_HZ[surface], 0.025), excitation))
 
 
-def _in_room(rng: Generator, dry: Floats) -> Floats:
-    """Add a few early reflections and a diffuse tail of 0.2 to 0.4 s (60 dB), faint."""
-    length = round(0.3 * SAMPLE_RATE)
+def _in_room(rng: Generator, room: Room, dry: Floats) -> Floats:
+    """Add a few early reflections and a diffuse tail."""
+    length = round(0.4 * SAMPLE_RATE)
     times = np.arange(length) / SAMPLE_RATE
-    tail = rng.normal(size=length) * np.exp(-times * 6.9 / rng.uniform(0.2, 0.4))
+    tail = rng.normal(size=length) * np.exp(-times * 6.9 / room.seconds)
     tail[: round(0.008 * SAMPLE_RATE)] = 0.0
-    response = 0.006 * tail
+    response = room.wetness * tail
     response[0] = 1.0
     taps = np.round(rng.uniform(0.004, 0.020, size=4) * SAMPLE_RATE).astype(int)
     response[taps] += rng.uniform(0.03, 0.12, size=4) * rng.choice((-1.0, 1.0), size=4)
     return np.asarray(oaconvolve(dry, response)[:SAMPLES])
 
 
-def _room_tone(rng: Generator) -> Floats:
-    """Return stationary noise, mostly below 400 Hz, at −60 to −50 dBFS (root mean square)."""
-    white = rng.normal(size=SAMPLES)
-    tone = lfilter([0.15], [1.0, -0.85], white) + 0.1 * white
-    level = 10.0 ** (rng.uniform(-60.0, -50.0) / 20)
-    return np.asarray(tone * level / np.sqrt(np.mean(tone**2)))
+def _background(rng: Generator, room: Room, power: float) -> Floats:
+    """Return noise of the room's colour at its distance below `power`, slowly swelling."""
+    spectrum = np.fft.rfft(rng.normal(size=SAMPLES))
+    frequencies = np.fft.rfftfreq(SAMPLES, 1 / SAMPLE_RATE)
+    noise = np.fft.irfft(spectrum * np.maximum(frequencies, 50.0) ** (-room.noise_slope / 2), SAMPLES)
+    phase, rate = rng.uniform(0, 2 * np.pi), rng.uniform(0.2, 1.5)
+    times = np.arange(SAMPLES) / SAMPLE_RATE
+    noise *= 1 + room.swell * np.sin(2 * np.pi * rate * times + phase)
+    level = np.sqrt(max(power, _QUIETEST_POWER)) * 10 ** (-room.noise_db / 20)
+    return np.asarray(noise * level / np.sqrt(np.mean(noise**2)))
 
 
 def _limited(sound: Floats) -> Floats:

@@ -107,7 +107,14 @@ class Evaluation:
         judge(ledger, streams, self.plan, self.protocol.window)
         note_adjustments(ledger, notes)
         scorer = Scorer(
-            self.dataset, self.plan, streams, ledger, self.signature, self.settings.bootstrap, unavailable
+            self.dataset,
+            self.plan,
+            streams,
+            ledger,
+            self.signature,
+            self.settings.bootstrap,
+            unavailable,
+            {entry.name: entry.about for entry in self.protocol.metrics},
         )
         scores = []
         with self.settings.progress(f"score {named.info.name}", len(self.metrics)) as advance:

@@ -1,0 +1,1 @@
+"""How the world's networks are trained: `v2abench impacts train NAME`."""
