@@ -106,6 +106,11 @@ def radar(board: Board) -> Figure:
             if not np.isnan(closed).any():
                 axes.fill(np.append(angles, angles[0]), closed, color=colour, alpha=0.08)
         axes.set_xticks(angles, [_title(column) for _, column in spokes])
+        for label, angle in zip(axes.get_xticklabels(), angles, strict=True):
+            across = np.sin(angle)
+            label.set_horizontalalignment(
+                "center" if abs(across) < 0.2 else "left" if across > 0 else "right"
+            )
         axes.set_yticks([0.25, 0.5, 0.75, 1.0], [""] * 4)
         axes.set_ylim(0, 1.05)
         axes.spines["polar"].set_color(LINE)

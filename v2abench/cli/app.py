@@ -7,7 +7,17 @@ import typer
 from rich.logging import RichHandler
 
 from v2abench import __version__
-from v2abench.cli import boards, cache, checking, environment, evaluating, listing, selftest, weights
+from v2abench.cli import (
+    boards,
+    cache,
+    checking,
+    environment,
+    evaluating,
+    galleries,
+    listing,
+    selftest,
+    weights,
+)
 from v2abench.cli.consoles import messages
 
 app = typer.Typer(
@@ -37,6 +47,7 @@ def _start(
 
 
 app.command("eval")(evaluating.evaluate_command)
+app.command("gallery")(galleries.gallery_command)
 app.command("check")(checking.check_command)
 app.command("selftest")(selftest.selftest_command)
 app.command("doctor")(environment.doctor_command)
