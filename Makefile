@@ -5,11 +5,19 @@ BIN := $(VENV)/bin
 RUNS := runs
 CLIPS := 64
 CONTROLS := ground-truth shifted:0.4 shuffled noise silence
+# What `make demo` shows, in this order; it may name any model (`v2abench models list`).
+DEMO_MODELS := $(CONTROLS)
+DEMO_CLIPS := 16
+DEMO_PROTOCOL := light
+DEMO_BASE := shuffled
+DEMO := $(RUNS)/demo
+DEMO_RUNS := $(addprefix $(DEMO)/impacts-test/$(DEMO_PROTOCOL)/,$(DEMO_MODELS))
 
-.PHONY: help setup eval test lint clean
+.PHONY: help setup eval demo test lint clean
 
 help:
 	@echo "make eval   set up, render $(CLIPS) clips, evaluate the controls, write $(RUNS)/leaderboard.{md,csv}"
+	@echo "make demo   set up, render $(DEMO_CLIPS) clips, evaluate the demo's models, write a board and a gallery"
 	@echo "make test   set up and run the tests"
 	@echo "make lint   ruff, and mypy against the installed wheel"
 
@@ -33,6 +41,14 @@ eval: setup
 	  $(addprefix --model ,$(CONTROLS))
 	$(BIN)/v2abench leaderboard build $(addprefix $(RUNS)/impacts-test/light/,$(CONTROLS)) \
 	  --output $(RUNS)/leaderboard --sort-by FD_aiSFX --quiet
+
+demo: setup
+	$(BIN)/v2abench eval --dataset impacts --limit $(DEMO_CLIPS) --protocol $(DEMO_PROTOCOL) --output $(DEMO) \
+	  --overwrite $(addprefix --model ,$(DEMO_MODELS))
+	$(BIN)/v2abench leaderboard build $(DEMO_RUNS) --base $(DEMO_BASE) --intervals \
+	  --output $(DEMO)/board --formats md,csv,tex,html --quiet
+	$(BIN)/v2abench leaderboard plot $(DEMO_RUNS) --output $(DEMO)/plots
+	$(BIN)/v2abench gallery $(DEMO_RUNS) --out $(DEMO)/site
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest

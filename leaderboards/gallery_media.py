@@ -28,7 +28,7 @@ VERSION = "1"
 """Goes up when the same input gives another file."""
 
 BROWSER_CODECS = {"h264", "vp9", "av1"}
-"""What every browser plays in an MP4; other videos are encoded anew as H.264, their shorter side 360 pixels."""
+"""What browsers play in an MP4; other videos are encoded anew as H.264, their shorter side 360 pixels."""
 
 PICTURE = FrameStream(frame_rate=Fraction(10), short_side=270)
 FRAME_RATE = Fraction(25)

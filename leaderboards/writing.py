@@ -15,6 +15,9 @@ from v2abench.leaderboards.latex import render_latex
 from v2abench.leaderboards.markdown import render_markdown
 
 RUN_COLUMNS = ("model", "control", "signature", "clips", "ok", "degraded", "failed")
+TEXTS = {"model", "signature", "group", "license"}
+COUNTS = {"clips", "ok", "degraded", "failed", "parameters"}
+FLAGS = {"control", "published", "text"}
 CELL_COLUMNS = ("", ".low", ".high", ".used", ".expected")
 
 
@@ -40,8 +43,24 @@ def render_csv(board: Board) -> str:
 
 
 def read_board(path: Path) -> pd.DataFrame:
-    """Read a board's CSV as it was written: every digit, and models that are called `NA` or `null`."""
-    return pd.read_csv(path, float_precision="round_trip", keep_default_na=False, na_values=[""])
+    """Read a board's CSV as it was written: every digit, and models that are called `NA` or `null`.
+
+    Texts stay texts, counts are nullable integers, values floats with NaN for what is
+    undefined. (`pandas.read_csv` by itself takes such names for gaps, and older versions
+    of it round the last digit.)
+    """
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    return pd.DataFrame({name: _typed(str(name), table[name]) for name in table.columns})
+
+
+def _typed(name: str, texts: pd.Series) -> pd.Series:
+    if name in TEXTS:
+        return texts
+    if name in COUNTS or name.endswith((".used", ".expected")):
+        return pd.Series([int(text) if text else None for text in texts], dtype="Int64")
+    if name in FLAGS:
+        return pd.Series([{"true": True, "false": False}.get(text) for text in texts], dtype="boolean")
+    return pd.Series([float(text) if text else None for text in texts], dtype="float64")
 
 
 def write_board(
