@@ -26,9 +26,8 @@ def test_boards_pages_and_plots_of_two_runs(v2abench: Run, two: Path, tmp_path: 
     assert "***Models***" in (tmp_path / "board.md").read_text()
     assert 'class="heading"' in (tmp_path / "board.html").read_text()
 
-    shown = v2abench(
-        "leaderboard", "diff", two / "truth", two / "mine", "--metric", "Level-Diff", "--top", "2"
-    )
+    diff = ("leaderboard", "diff", two / "truth", two / "mine")
+    shown = v2abench(*diff, "--metric", "Level-Diff", "--top", "2")
     assert shown.code == 0, shown.err
     assert "mine against truth, Level-Diff ↓" in shown.out
     assert "biggest losses" in shown.out

@@ -5,17 +5,14 @@ from pathlib import Path
 import pytest
 from browsing import Tab, find_chromium, launched, new_tab
 from made_reports import make_report, make_score
-from made_runs import LOST, ODD, Made
+from made_runs import LOST, ODD
 from playwright.sync_api import Browser, Page
 
 from v2abench.leaderboards.board import build_board
-from v2abench.leaderboards.choice import Choice
 from v2abench.leaderboards.gallery import (
     GalleryCell,
-    GalleryOptions,
     GalleryRow,
     ScoreLine,
-    build_gallery,
     render_page,
 )
 from v2abench.leaderboards.gallery import (
@@ -36,16 +33,6 @@ def tab(browser: Browser) -> Iterator[Tab]:
     with new_tab(browser) as tab:
         yield tab
         assert tab.trouble == []
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("site") / "page"
-
-
-@pytest.fixture
-def gallery(made: Made, site: Path) -> Path:
-    return build_gallery(made.runs, site, GalleryOptions(Choice("all")))
 
 
 STATE = """() => [...document.querySelectorAll("video")].filter((video) => !video.paused).map((video) => [
@@ -74,8 +61,16 @@ def stage(page: Page, clip: str, model: str) -> None:
     page.locator(f'[aria-label="{clip}"] button.stage[data-label="{model}"]').click()
 
 
+def starts(page: Page) -> list[float]:
+    """Where each video began to play so far, from now on."""
+    script = """() => { window.starts ??= document.addEventListener("play", (event) =>
+        window.starts.push(event.target.currentTime), true) ?? []; return window.starts }"""
+    return list(page.evaluate(script))
+
+
 def test_one_plays_at_a_time_and_a_switch_keeps_the_position(gallery: Path, tab: Tab) -> None:
     page = tab.open(gallery)
+    assert starts(page) == []
     stage(page, "clip-0", "good")
     wait_until(page, 0.2)
     [(model, clip, before)] = playing(page)
@@ -84,17 +79,18 @@ def test_one_plays_at_a_time_and_a_switch_keeps_the_position(gallery: Path, tab:
     wait_until(page, 0.2)
     [(model, clip, after)] = playing(page)
     assert (model, clip) == ("quiet", "clip-0")
-    assert after >= before
+    left = page.evaluate("document.querySelector('[data-label=good] video').currentTime")
+    assert starts(page) == [0, pytest.approx(left, abs=0.05)]
+    assert before <= left <= after + 0.05
     page.keyboard.press(" ")
     assert playing(page) == []
     shown = page.evaluate("parseFloat(document.querySelector('.cell.current .head').style.left)")
-    assert shown >= 100 * before / 2
+    assert shown >= 100 * left / 2 - 1
     page.locator("#switch-keep").click()
     page.keyboard.press("1")
-    page.wait_for_function("[...document.querySelectorAll('video')].some((v) => !v.paused)")
-    [(model, _, start)] = playing(page)
-    assert model == "ground-truth"
-    assert start < before
+    wait_until(page, 0.05)
+    assert playing(page)[0][0] == "ground-truth"
+    assert starts(page)[2] == 0
     stage(page, "clip-1", "good")
     wait_until(page, 0.05)
     [(model, clip, _)] = playing(page)
@@ -123,9 +119,9 @@ def test_what_is_missing_says_none_and_why_and_markup_stays_text(gallery: Path, 
     page = tab.open(gallery)
     cell = page.locator(f'[aria-label="{LOST}"] .cell.none')
     assert cell.count() == 1
-    assert cell.locator(".name").inner_text() == "quiet"
-    assert cell.locator(".stage").inner_text().split("\n")[0] == "None"
-    assert f"no file {LOST}.*" in cell.inner_text()
+    assert cell.locator(".name").text_content() == "quiet"
+    assert cell.locator(".stage strong").text_content() == "None"
+    assert f"no file {LOST}.*" in (cell.locator(".why").text_content() or "")
     for clip, prompt in ODD.items():
         assert page.locator(f'[aria-label="{clip}"] q').text_content() == prompt
     assert page.locator("q img, q b").count() == 0
@@ -180,12 +176,14 @@ def test_two_hundred_clips_of_eight_models_open_at_once(tab: Tab, gallery: Path)
     file.write_text(render_page(page_of), encoding="utf-8")
     asked: list[str] = []
     tab.page.on("request", lambda request: asked.append(request.url))
+    measuring = tab.page.context.new_cdp_session(tab.page)
+    measuring.send("Performance.enable", {"timeDomain": "threadTicks"})
     page = tab.open(file)
-    seconds = page.evaluate("performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd / 1000")
+    measured = {item["name"]: item["value"] for item in measuring.send("Performance.getMetrics")["metrics"]}
     assert page.locator(".cell").count() == 1600
     assert page.locator("video").count() == 0
     assert len(asked) < 500
-    assert seconds < 5
+    assert measured["TaskDuration"] < 3  # seconds of the page's own work, however busy the machine
     page.locator("button.stage").nth(3).click()
     wait_until(page, 0.05)
     assert page.locator("video").count() == 8
