@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 RUNS := runs
 CLIPS := 64
 CONTROLS := ground-truth shifted:0.4 shuffled noise silence
-# What `make demo` shows, in this order; it may name any model (`v2abench models list`).
+# What `make demo` shows, in this order: models by name, or as LABEL=SPEC.
 DEMO_MODELS := $(CONTROLS)
 DEMO_CLIPS := 16
 DEMO_PROTOCOL := light
 DEMO_BASE := shuffled
 DEMO := $(RUNS)/demo
-DEMO_RUNS := $(addprefix $(DEMO)/impacts-test/$(DEMO_PROTOCOL)/,$(DEMO_MODELS))
+DEMO_LABELS := $(foreach model,$(DEMO_MODELS),$(firstword $(subst =, ,$(model))))
+DEMO_RUNS := $(addprefix $(DEMO)/impacts-test/$(DEMO_PROTOCOL)/,$(DEMO_LABELS))
 
 .PHONY: help setup eval demo test lint clean
 

@@ -85,16 +85,16 @@ def test_a_spectrogram_shows_pitch_time_and_level() -> None:
     assert black < quiet[row, 40] < picture[row, 40]
 
 
-def test_the_site_holds_each_models_sound_and_is_the_same_when_made_again(made: Made, tmp_path: Path) -> None:
-    page = build_gallery(made.runs, tmp_path / "a", GalleryOptions(Choice("all")))
-    again = build_gallery(made.runs, tmp_path / "b", GalleryOptions(Choice("all"), workers=2))
-    assert page.read_bytes() == again.read_bytes()
-    names = sorted(f.name for f in (tmp_path / "a" / "media").iterdir())
-    assert names == sorted(f.name for f in (tmp_path / "b" / "media").iterdir())
+def test_the_site_holds_each_models_sound_and_is_the_same_when_made_again(
+    made: Made, gallery: Path, tmp_path: Path
+) -> None:
+    again = build_gallery(made.runs, tmp_path / "again", GalleryOptions(Choice("all"), workers=2))
+    assert gallery.read_bytes() == again.read_bytes()
+    media = gallery.parent / "media"
+    names = sorted(file.name for file in media.iterdir())
+    assert names == sorted(file.name for file in (again.parent / "media").iterdir())
     for name in names:
-        assert (tmp_path / "a" / "media" / name).read_bytes() == (
-            tmp_path / "b" / "media" / name
-        ).read_bytes()
+        assert (media / name).read_bytes() == (again.parent / "media" / name).read_bytes()
     videos = [name for name in names if name.endswith(".mp4")]
     assert len(videos) == 17
     levels = sorted(float(np.sqrt(np.mean(read_audio(media / name).samples ** 2))) for name in videos)
