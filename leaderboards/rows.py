@@ -13,7 +13,7 @@ from v2abench.errors import V2ABenchError
 from v2abench.leaderboards.board import Board, Cell, Column, Fact, Row, chosen_facts
 from v2abench.leaderboards.footnotes import Footnote, unused_letters
 from v2abench.leaderboards.numbers import ranks
-from v2abench.leaderboards.published import Card, PublishedRow, PublishedTable
+from v2abench.leaderboards.published import Card, MetricColumn, PublishedRow, PublishedTable
 from v2abench.leaderboards.significance import Comparison, Comparisons
 
 LEVEL = 0.05
@@ -53,13 +53,19 @@ def published_board(table: PublishedTable) -> Board:
     )
 
 
-def add_published(board: Board, table: PublishedTable, same: Mapping[str, str] | None = None) -> Board:
+def add_published(
+    board: Board,
+    table: PublishedTable,
+    same: Mapping[str, str] | None = None,
+    facts: Sequence[str] | None = None,
+) -> Board:
     """Return the board with a published table's rows below its own, marked and not ranked.
 
     Where a row measured under the table's protocol on its dataset is the same model (by
     name, in any case, or as `same` says: measured name -> published name), the published
     value carries the difference, measured minus published. Raises `V2ABenchError` where
     the table has none of the board's metrics, or `same` names a row that is not there.
+    `facts` are as in `build_board`.
     """
     card = table.card
     known = {metric.name: metric for metric in card.metrics.values()}
@@ -79,11 +85,13 @@ def add_published(board: Board, table: PublishedTable, same: Mapping[str, str] |
             for j, c in enumerate(board.columns)
         ]
         mark = notes.of(f"{PUBLISHED}: {card.title}, {card.paper}{'; ' + row.note if row.note else ''}.")
-        facts = _facts(row)
-        rows.append(Row(row.label, tuple(cells), marks=(mark,), group=PUBLISHED, facts=facts, published=True))
+        known_of = _facts(row)
+        rows.append(
+            Row(row.label, tuple(cells), marks=(mark,), group=PUBLISHED, facts=known_of, published=True)
+        )
     footnotes = (*board.footnotes, *notes.footnotes(), *_difference_note(board, card, bool(twins)))
-    facts = chosen_facts([*board.rows, *rows], None) if not board.facts else board.facts
-    return replace(board, rows=(*board.rows, *rows), footnotes=footnotes, facts=facts)
+    shown = chosen_facts([*board.rows, *rows], facts)
+    return replace(board, rows=(*board.rows, *rows), footnotes=footnotes, facts=shown)
 
 
 def mark_significance(board: Board, results: Comparisons) -> Board:
@@ -107,8 +115,9 @@ def group_rows(board: Board, patterns: Mapping[str, str]) -> Board:
     """Return the board with measured rows sorted into groups, in the order of `patterns`.
 
     `patterns` gives each group's name a shell pattern of model names (`*-dpo`), or
-    several by comma; the first that fits decides. Controls come first and rows that fit none next, without
-    a heading of their own unless rows stand above them.
+    several by comma; the first that fits decides. Controls that fit none come first,
+    other rows that fit none after the groups, published rows last. Raises
+    `V2ABenchError` for a group that no model fits.
     """
     if not patterns:
         return board
@@ -153,12 +162,9 @@ def _facts(row: PublishedRow) -> dict[str, Fact]:
     return {"parameters": row.parameters, "license": None, "text": row.text_prompt}
 
 
-def _agrees(column: Column, known: Mapping[str, object]) -> bool:
+def _agrees(column: Column, known: Mapping[str, MetricColumn]) -> bool:
     metric = known.get(column.name)
-    return metric is not None and (column.unit, column.direction.value) == (
-        getattr(metric, "unit", None),
-        getattr(metric, "direction", None),
-    )
+    return metric is not None and (metric.unit, metric.direction) == (column.unit, column.direction.value)
 
 
 def _twins(board: Board, table: PublishedTable, same: Mapping[str, str]) -> dict[str, Row]:
@@ -184,8 +190,7 @@ def _value(row: Row | None, column: int) -> float | None:
 
 
 def _published_cell(value: float | None, measured: float | None) -> Cell:
-    both = value is not None and measured is not None
-    return Cell(value, difference=measured - value if both else None)  # type: ignore[operator]
+    return Cell(value, difference=None if value is None or measured is None else measured - value)
 
 
 def _difference_note(board: Board, card: Card, compared: bool) -> list[Footnote]:

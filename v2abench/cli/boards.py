@@ -98,7 +98,7 @@ def build(
     wanted = facts.split(",") if facts else [] if facts is not None else None
     board = build_board(reports, metrics=_split(metrics), sort_by=sort_by, facts=wanted, force=force)
     for name in published or []:
-        board = rows.add_published(board, load_published(name), _pairs("--same", same))
+        board = rows.add_published(board, load_published(name), _pairs("--same", same), wanted)
     if base is not None:
         names = [column.name for column in board.columns]
         found = compare_runs(written, base, names, Effort(resamples=resamples), show_progress)
