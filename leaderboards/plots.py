@@ -6,6 +6,7 @@ Colours are those of Okabe and Ito, which people of any colour vision tell apart
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -13,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.projections.polar import PolarAxes
+from matplotlib.ticker import MaxNLocator
 
 from v2abench.contracts import Direction
 from v2abench.errors import UnknownNameError, V2ABenchError
@@ -24,7 +26,7 @@ COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8
 FORMATS = ("png", "svg")
 INK, LINE = "#22242a", "#d9d6d0"
 
-_STYLE = {
+_STYLE: Any = {  # newer stubs of Matplotlib want a literal type for each key
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "text.color": INK,
@@ -200,7 +202,7 @@ def gains(difference: Difference) -> Figure:
         axes.set_xlabel(f"gain in {difference.metric}{unit}, right is better")
         axes.set_ylabel("clips")
         axes.grid(axis="x", visible=False)
-        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 

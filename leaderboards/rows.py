@@ -179,9 +179,9 @@ def _twins(board: Board, table: PublishedTable, same: Mapping[str, str]) -> dict
         return {}
     found = {}
     for name, row in measured.items():
-        label = labels.get(same.get(name, name).lower())
-        if label:
-            found[label] = row
+        twin = labels.get(same.get(name, name).lower())
+        if twin:
+            found[twin] = row
     return found
 
 

@@ -111,9 +111,10 @@ function pause(cell) {
 
 function toggle(cell) {
   if (cell === current && cell.classList.contains("playing")) return pause(cell);
-  const sameClip = current && current.closest(".clip") === cell.closest(".clip");
   if (cell === current) return play(cell, position);
-  return play(cell, sameClip && pressed("switch-keep") ? videoOf(current)?.currentTime ?? position : 0);
+  const sameClip = current && current.closest(".clip") === cell.closest(".clip");
+  if (!sameClip || !pressed("switch-keep")) return play(cell, 0);
+  return play(cell, current.classList.contains("playing") ? videoOf(current).currentTime : position);
 }
 
 function step(by) {
