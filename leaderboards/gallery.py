@@ -33,7 +33,7 @@ LIST = "files.txt"
 """The media that a gallery has made: what it may remove when it is made again."""
 
 REFERENCE = "ground truth"
-MOST_METRICS = 5
+MOST_METRICS = 4
 """Shown under a cell where none are named."""
 
 NARROWEST, WIDEST = 0.75, 16 / 9
@@ -305,14 +305,15 @@ def _cell(
 def _score_lines(
     clip: str, columns: Sequence[_Column], metrics: Sequence[ScoreRecord]
 ) -> list[tuple[ScoreLine, ...]]:
+    models = any(not column.control for column in columns)
     by_metric = []
     for metric in metrics:
         direction = Direction(metric.direction)
         values = [column.values.get(metric.name, {}).get(clip) for column in columns]
         spec = _spec([v for column in columns for v in column.values.get(metric.name, {}).values()])
         shown = [
-            None if v is None or c.control else float(show(v, spec))
-            for v, c in zip(values, columns, strict=True)
+            None if value is None or (models and column.control) else float(show(value, spec))
+            for value, column in zip(values, columns, strict=True)
         ]
         best = ranks(shown, direction)
         by_metric.append(

@@ -40,7 +40,7 @@ def gallery_command(
         typer.Option("--clips", help="Ids by comma, or @FILE with one a line; instead of --choose."),
     ] = None,
     metrics: Annotated[
-        str | None, typer.Option("--metrics", help="Scores under a clip, by comma. Default: the first five.")
+        str | None, typer.Option("--metrics", help="Scores under a clip, by comma. Default: the first four.")
     ] = None,
     title: Annotated[str | None, typer.Option("--title", help="Heading of the page.")] = None,
     workers: shared.Workers = None,
