@@ -5,11 +5,20 @@ BIN := $(VENV)/bin
 RUNS := runs
 CLIPS := 64
 MODELS := ground-truth reconstruction tiny-flow shifted:0.4 shuffled noise silence
+# What `make demo` shows, in this order: models by name, or as LABEL=SPEC.
+DEMO_MODELS := $(MODELS)
+DEMO_CLIPS := 16
+DEMO_PROTOCOL := impacts
+DEMO_BASE := tiny-flow
+DEMO := $(RUNS)/demo
+DEMO_LABELS := $(foreach model,$(DEMO_MODELS),$(firstword $(subst =, ,$(model))))
+DEMO_RUNS := $(addprefix $(DEMO)/impacts-test/$(DEMO_PROTOCOL)/,$(DEMO_LABELS))
 
-.PHONY: help setup eval test lint clean
+.PHONY: help setup eval demo test lint clean
 
 help:
 	@echo "make eval   set up, render $(CLIPS) clips, evaluate tiny-flow and controls, write $(RUNS)/leaderboard.{md,csv}"
+	@echo "make demo   set up, render $(DEMO_CLIPS) clips, evaluate the demo's models, write a board and a gallery"
 	@echo "make test   set up and run the tests"
 	@echo "make lint   ruff, and mypy against the installed wheel"
 
@@ -33,6 +42,14 @@ eval: setup
 	  $(addprefix --model ,$(MODELS))
 	$(BIN)/v2abench leaderboard build $(addprefix $(RUNS)/impacts-test/impacts/,$(MODELS)) \
 	  --output $(RUNS)/leaderboard --sort-by Onset-F1 --quiet
+
+demo: setup
+	$(BIN)/v2abench eval --dataset impacts --limit $(DEMO_CLIPS) --protocol $(DEMO_PROTOCOL) --output $(DEMO) \
+	  --overwrite $(addprefix --model ,$(DEMO_MODELS))
+	$(BIN)/v2abench leaderboard build $(DEMO_RUNS) --base $(DEMO_BASE) --intervals \
+	  --output $(DEMO)/board --formats md,csv,tex,html --quiet
+	$(BIN)/v2abench leaderboard plot $(DEMO_RUNS) --output $(DEMO)/plots
+	$(BIN)/v2abench gallery $(DEMO_RUNS) --out $(DEMO)/site
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest

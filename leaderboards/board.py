@@ -15,15 +15,15 @@ any other; its row tells the coverage in a footnote.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import compress
+from dataclasses import dataclass, field
+from itertools import compress, groupby
 from typing import Literal
 
 from v2abench.contracts import Direction
 from v2abench.errors import UnknownNameError, V2ABenchError
 from v2abench.leaderboards.comparability import competing, refuse_mixture, refuse_twins, standard_signature
 from v2abench.leaderboards.footnotes import Footnote, annotate, clip_count
-from v2abench.leaderboards.numbers import Rank, number_format, ranks, show
+from v2abench.leaderboards.numbers import UNDEFINED, Rank, count_text, number_format, ranks, show, signed
 from v2abench.runs.report import Coverage, Report, ScoreRecord
 
 Intervals = Literal["none", "brackets"]
@@ -59,13 +59,19 @@ class Column:
             return ""
         return f"[{self.show(cell.low)}, {self.show(cell.high)}]"
 
+    def show_difference(self, cell: "Cell") -> str:
+        """Return `(Δ +0.42)` at the precision of the column; empty where there is none."""
+        return "" if cell.difference is None else f"(Δ {signed(cell.difference, self.number_format)})"
+
 
 @dataclass(frozen=True)
 class Cell:
     """One value, in the unit of its column, with the bounds of its interval.
 
     `used` of `expected` clips stand behind it; these and the bounds are None where
-    nobody told them. `marks` point to footnotes.
+    nobody told them. `marks` point to footnotes. `p` is the corrected p-value of a
+    comparison with the board's base; `difference`, of a published value, is what was
+    measured here of the same model minus that value.
     """
 
     value: float | None
@@ -75,11 +81,21 @@ class Cell:
     expected: int | None = None
     rank: Rank = None
     marks: tuple[str, ...] = ()
+    p: float | None = None
+    difference: float | None = None
+
+
+Fact = int | bool | str | None
+"""What is known of a model beside its scores: a count, yes or no, a word, or nothing."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One model. `coverage` and `signature` are None for a row without a report."""
+    """One model. `coverage` and `signature` are None for a row without a report.
+
+    `group` heads the rows that follow one another with it. `facts` are by name.
+    `published` rows were taken over from a paper and not measured here.
+    """
 
     model: str
     cells: tuple[Cell, ...]
@@ -87,6 +103,9 @@ class Row:
     coverage: Coverage | None = None
     signature: str | None = None
     marks: tuple[str, ...] = ()
+    group: str = ""
+    facts: dict[str, Fact] = field(default_factory=dict)
+    published: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,7 +113,8 @@ class Board:
     """A table over runs: `rows[i].cells[j]` is the value of row i under column j.
 
     `interval_note` tells level and method of the intervals, for renderings that
-    show them; it is empty where there are none.
+    show them; it is empty where there are none. `facts` are the columns between the
+    model and the metrics, of those in `FACTS`.
     """
 
     title: str
@@ -102,11 +122,31 @@ class Board:
     rows: tuple[Row, ...]
     footnotes: tuple[Footnote, ...]
     interval_note: str = ""
+    facts: tuple[str, ...] = ()
+    dataset: str = ""
+    protocol: str = ""
+
+    def grouped(self) -> list[tuple[str, list[Row]]]:
+        """Return the rows by group, in order; rows of no group have an empty heading."""
+        return [(name, list(rows)) for name, rows in groupby(self.rows, key=lambda row: row.group)]
 
     def notes(self, intervals: Intervals) -> tuple[Footnote, ...]:
         """Return the footnotes of a rendering that shows these `intervals`."""
         told = intervals != "none" and self.interval_note
         return (*self.footnotes, Footnote(self.interval_note)) if told else self.footnotes
+
+
+FACTS = {"parameters": "Params", "license": "Licence", "text": "Text"}
+"""The facts that a board can show, and their headings."""
+
+
+def show_fact(value: Fact) -> str:
+    """Return a fact as shown: `1.03B` for a count, `yes`, `no`, or an en dash for what is not known."""
+    if value is None:
+        return UNDEFINED
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return count_text(value) if isinstance(value, int) else one_line(value)
 
 
 def one_line(text: str) -> str:
@@ -119,6 +159,7 @@ def build_board(
     *,
     metrics: Sequence[str] | None = None,
     sort_by: str | None = None,
+    facts: Sequence[str] | None = None,
     force: bool = False,
 ) -> Board:
     """Return the board over `reports`: rows as given, columns as the reports list them.
@@ -126,7 +167,8 @@ def build_board(
     `metrics` selects and orders the columns; without it, a metric that is meant for no
     clip of any run (PESQ where there is no speech) gets no column but a note. `sort_by`
     orders the rows by a metric, best first and undefined last (a neutral metric: largest
-    first); ties stay as given.
+    first); ties stay as given. `facts` are the columns beside the metrics; without it,
+    parameters and licence where any model states them.
 
     Raises `V2ABenchError` where there is nothing to show, where the signatures differ
     and `force` does not allow it, where two rows could not be told apart, and where
@@ -150,13 +192,51 @@ def build_board(
         _cells(column, scores, competes, marks)
         for column, scores, marks in zip(columns, by_column, zip(*notes.cells, strict=True), strict=True)
     ]
-    rows = [
-        Row(report.model.name, row_cells, report.model.control, report.coverage, report.signature, marks)
+    rows = tuple(
+        Row(
+            report.model.name,
+            row_cells,
+            report.model.control,
+            report.coverage,
+            report.signature,
+            marks,
+            facts=_facts(report),
+        )
         for report, row_cells, marks in zip(reports, zip(*cells, strict=True), notes.rows, strict=True)
-    ]
-    title = _title(next(report for report in reports if report.signature == standard))
-    footnotes = (*_meanings(by_column), *notes.footnotes, *_idle_note(idle))
-    return Board(title, tuple(columns), tuple(rows), footnotes, notes.intervals)
+    )
+    usual = next(report for report in reports if report.signature == standard)
+    return Board(
+        _title(usual),
+        tuple(columns),
+        rows,
+        (*_meanings(by_column), *notes.footnotes, *_idle_note(idle)),
+        notes.intervals,
+        chosen_facts(rows, facts),
+        usual.dataset.name,
+        usual.protocol.name,
+    )
+
+
+def _facts(report: Report) -> dict[str, Fact]:
+    model = report.model
+    return {
+        "parameters": model.parameters,
+        "license": model.license,
+        "text": None if model.control else model.text_conditioned,
+    }
+
+
+def chosen_facts(rows: Sequence[Row], wanted: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the facts to show: the `wanted` ones, else parameters and licence where a row has them.
+
+    Raises `UnknownNameError` for a fact that is not in `FACTS`.
+    """
+    for name in wanted or ():
+        if name not in FACTS:
+            raise UnknownNameError("fact", name, FACTS)
+    if wanted is not None:
+        return tuple(dict.fromkeys(wanted))
+    return tuple(name for name in ("parameters", "license") if any(row.facts.get(name) for row in rows))
 
 
 def _meant_for_no_clip(reports: Sequence[Report]) -> list[str]:

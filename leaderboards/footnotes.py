@@ -1,7 +1,7 @@
 """What a board says below its table: coverage, undefined values, warnings, signatures."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -116,6 +116,12 @@ def _subset_notes(reports: Sequence[Report], grid: Grid) -> list[Footnote]:
     return [Footnote(f"Meant for {share} only: {_listed(about)}.") for share, about in subsets.items()]
 
 
+def unused_letters(used: Iterable[str]) -> Iterator[str]:
+    """Yield a, b, ..., z, aa, ab, ... without those `used`."""
+    taken = set(used)
+    return (mark for pair in product(["", *LETTERS], LETTERS) if (mark := "".join(pair)) not in taken)
+
+
 class _Letters:
     """Hands out a, b, ..., z, aa, ab, ... in the order of asking, one for each text.
 
@@ -124,7 +130,7 @@ class _Letters:
 
     def __init__(self) -> None:
         self._by_text: dict[str, str] = {}
-        self._unused = ("".join(pair) for pair in product(["", *LETTERS], LETTERS))
+        self._unused = unused_letters(())
 
     def of(self, text: str) -> str:
         if text not in self._by_text:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from functools import partial
 
-from v2abench.leaderboards.board import Board, Cell, Column, Intervals, Row, one_line
+from v2abench.leaderboards.board import FACTS, Board, Cell, Column, Intervals, Row, one_line, show_fact
 from v2abench.leaderboards.footnotes import Footnote
 
 RANK_COMMANDS = {1: r"\textbf{%s}", 2: r"\underline{%s}", None: "%s"}
@@ -27,6 +27,9 @@ ESCAPES = {
     "—": "---",
     "−": "$-$",
     "±": r"$\pm$",
+    "Δ": r"$\Delta$",
+    "β": r"$\beta$",
+    "∞": r"$\infty$",
     "×": r"$\times$",
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
@@ -43,10 +46,10 @@ def render_latex(board: Board, intervals: Intervals = "none") -> str:
     Best values are bold, second-best ones underlined, controls in italics. Marks
     of cells hang over, so that the numbers stay aligned.
     """
-    head = ["Model", *map(_head, board.columns)]
-    cell_text = partial(_cell, intervals=intervals)
-    body = [[_name(row), *map(cell_text, row.cells, board.columns)] for row in board.rows]
-    lines = _aligned([head, *body])
+    facts = [_escape(FACTS[name]) for name in board.facts]
+    head = ["Model", *facts, *map(_head, board.columns)]
+    body = [_row(row, board, intervals) for row in board.rows]
+    first, *lines = _aligned([head, *body])
     ranked = any(cell.rank for row in board.rows for cell in row.cells)
     legend = " Best in bold, second best underlined." if ranked else ""
     notes = [_note(note) for note in board.notes(intervals)]
@@ -57,11 +60,10 @@ def render_latex(board: Board, intervals: Intervals = "none") -> str:
             r"\centering",
             r"\begin{threeparttable}",
             rf"\caption{{{_escape(board.title)}.{legend}}}",
-            rf"\begin{{tabular}}{{l{'r' * len(board.columns)}}}",
+            rf"\begin{{tabular}}{{{'l' * (1 + len(facts))}{'r' * len(board.columns)}}}",
             r"\toprule",
-            lines[0],
-            r"\midrule",
-            *lines[1:],
+            first,
+            *_grouped(lines, board, len(head)),
             r"\bottomrule",
             r"\end{tabular}",
             *([r"\begin{tablenotes}", r"\footnotesize", *notes, r"\end{tablenotes}"] if notes else []),
@@ -70,6 +72,22 @@ def render_latex(board: Board, intervals: Intervals = "none") -> str:
             "",
         ]
     )
+
+
+def _row(row: Row, board: Board, intervals: Intervals) -> list[str]:
+    facts = [_escape(show_fact(row.facts.get(name))) for name in board.facts]
+    return [_name(row), *facts, *map(partial(_cell, intervals=intervals), row.cells, board.columns)]
+
+
+def _grouped(lines: Sequence[str], board: Board, columns: int) -> list[str]:
+    """The rows under a rule, each group under its heading."""
+    left, text = iter(lines), []
+    for group, rows in board.grouped():
+        text.append(r"\midrule")
+        if group:
+            text.append(rf"\multicolumn{{{columns}}}{{l}}{{\textit{{{_escape(group)}}}}} \\")
+        text += [next(left) for _ in rows]
+    return text
 
 
 def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
@@ -97,14 +115,15 @@ def _name(row: Row) -> str:
 def _cell(cell: Cell, column: Column, intervals: Intervals) -> str:
     marks = rf"\rlap{{{_superscript(cell.marks)}}}" if cell.marks else ""
     value = RANK_COMMANDS[cell.rank] % _number(column.show(cell.value))
-    bounds = column.show_interval(cell)
-    if intervals == "none" or not bounds:
-        return value + marks
-    return rf"{value} {{\scriptsize {_number(bounds)}}}{marks}"
+    bounds = "" if intervals == "none" else column.show_interval(cell)
+    beside = [_number(text) for text in (bounds, column.show_difference(cell)) if text]
+    return value + "".join(rf" {{\scriptsize {text}}}" for text in beside) + marks
 
 
 def _number(text: str) -> str:
-    return text.replace("-", "$-$").replace("–", "--")
+    for character, command in {"-": "$-$", "–": "--", "±": r"$\pm$", "Δ": r"$\Delta$"}.items():
+        text = text.replace(character, command)
+    return text
 
 
 def _note(note: Footnote) -> str:

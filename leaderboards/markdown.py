@@ -6,7 +6,7 @@ from functools import partial
 
 from rich.cells import cell_len
 
-from v2abench.leaderboards.board import Board, Cell, Column, Intervals, Row, one_line
+from v2abench.leaderboards.board import FACTS, Board, Cell, Column, Intervals, Row, one_line, show_fact
 from v2abench.leaderboards.footnotes import Footnote
 
 # GitHub drops <u> and underlines <ins>.
@@ -19,11 +19,20 @@ def render_markdown(board: Board, intervals: Intervals = "none") -> str:
     Best values are bold, second-best ones underlined, controls in italics; the
     source is aligned too. Names and notes are escaped.
     """
-    head = ["Model", *map(_head, board.columns)]
-    cell_text = partial(_cell, intervals=intervals)
-    body = [[_name(row), *map(cell_text, row.cells, board.columns)] for row in board.rows]
+    head = ["Model", *(FACTS[name] for name in board.facts), *map(_head, board.columns)]
+    body = []
+    for group, rows in board.grouped():
+        if group:
+            body.append([f"***{_escape(group)}***", *[""] * (len(head) - 1)])
+        body += [_row(row, board, intervals) for row in rows]
     notes = "".join(f"- {_note(note)}\n" for note in board.notes(intervals))
     return f"**{_escape(board.title)}**\n\n{_table(head, body)}\n{notes}"
+
+
+def _row(row: Row, board: Board, intervals: Intervals) -> list[str]:
+    facts = [_escape(show_fact(row.facts.get(name))) for name in board.facts]
+    cells = map(partial(_cell, intervals=intervals), row.cells, board.columns)
+    return [_name(row), *facts, *cells]
 
 
 def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
@@ -51,7 +60,8 @@ def _name(row: Row) -> str:
 def _cell(cell: Cell, column: Column, intervals: Intervals) -> str:
     before, after = RANK_TAGS[cell.rank]
     value = f"{before}{column.show(cell.value)}{after}{_superscript(cell.marks)}"
-    return value if intervals == "none" else f"{value} {column.show_interval(cell)}".rstrip()
+    bounds = "" if intervals == "none" else column.show_interval(cell)
+    return " ".join(filter(None, [value, bounds, column.show_difference(cell)]))
 
 
 def _note(note: Footnote) -> str:

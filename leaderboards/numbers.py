@@ -50,3 +50,22 @@ def ranks(shown: Sequence[float | None], direction: Direction) -> list[Rank]:
     if direction == Direction.NEUTRAL or len(order) < 2:
         return [None] * len(shown)
     return [1 if value == order[0] else 2 if value == order[1] else None for value in shown]
+
+
+def count_text(count: int) -> str:
+    """Return a number of parameters as papers print it, to three digits: `159M`, `1.03B`."""
+    for scale, letter in ((1_000_000_000, "B"), (1_000_000, "M"), (1_000, "K")):
+        if count >= scale:
+            digits = 2 - min(2, math.floor(math.log10(count / scale)))
+            text = f"{count / scale:.{digits}f}"
+            whole = text.rstrip("0").rstrip(".") if digits and text.endswith("00") else text
+            return f"{whole}{letter}"
+    return str(count)
+
+
+def signed(value: float, spec: str) -> str:
+    """Return `value` in the format `spec` with its sign: `+0.42`, `-1.00`, `±0.00`."""
+    text = show(abs(value), spec)
+    if float(text) == 0:
+        return f"±{text}"
+    return f"{'+' if value > 0 else '-'}{text}"

@@ -10,10 +10,10 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from v2abench.leaderboards.board import Board, Intervals, Row, one_line
+from v2abench.leaderboards.board import FACTS, Board, Cell, Column, Intervals, Row, one_line, show_fact
 from v2abench.leaderboards.footnotes import LETTERS
 
-SUPERSCRIPTS = str.maketrans(LETTERS, "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ")
+SUPERSCRIPTS = str.maketrans(f"{LETTERS}+−", "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ⁺⁻")
 RANK_STYLES = {1: "bold", 2: "underline", None: ""}
 
 
@@ -49,11 +49,19 @@ class TerminalBoard:
     def _table(self, indices: Sequence[int], width: int) -> Table:
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
         table.add_column("\nModel", max_width=max(12, min(width // 3, 32)), overflow="fold")
-        columns = [self._aligned(j) for j in indices]
-        for head, *_ in columns:
-            table.add_column(head, no_wrap=True)
-        for i, row in enumerate(self.board.rows, start=1):
-            table.add_row(_name(row), *(texts[i] for texts in columns), style="dim" if row.control else None)
+        for name in self.board.facts:
+            table.add_column(f"\n{FACTS[name]}", max_width=16, overflow="fold")
+        columns = [iter(self._aligned(j)) for j in indices]
+        for texts in columns:
+            table.add_column(next(texts), no_wrap=True)
+        for group, rows in self.board.grouped():
+            if group:
+                table.add_section()
+                table.add_row(Text(one_line(group), style="italic"))
+            for row in rows:
+                facts = [Text(show_fact(row.facts.get(name)), style="dim") for name in self.board.facts]
+                style = "dim" if row.control else None
+                table.add_row(_name(row), *facts, *(next(texts) for texts in columns), style=style)
         return table
 
     def _aligned(self, j: int) -> list[Text]:
@@ -63,7 +71,7 @@ class TerminalBoard:
         """
         column, cells = self.board.columns[j], [row.cells[j] for row in self.board.rows]
         head = (one_line(column.name), f"{column.arrow} {one_line(column.unit)}".strip())
-        bounds = [column.show_interval(cell) if self.intervals != "none" else "" for cell in cells]
+        bounds = [self._below(column, cell) for cell in cells]
         shown = [column.show(cell.value) for cell in cells]
         width = max(map(cell_len, (*head, *shown, *bounds)))
         room = max(len(_marks(cell.marks)) for cell in cells)
@@ -73,6 +81,11 @@ class TerminalBoard:
             text.append(_marks(cell.marks).ljust(room), style="dim")
             texts.append(text.append(f"\n{interval:>{width}}", style="dim") if interval else text)
         return texts
+
+    def _below(self, column: Column, cell: Cell) -> str:
+        """What stands under a value: its interval, or a published value's difference."""
+        bounds = column.show_interval(cell) if self.intervals != "none" else ""
+        return bounds or column.show_difference(cell)
 
     def _notes(self) -> Table:
         grid = Table.grid(padding=(0, 1, 0, 0))

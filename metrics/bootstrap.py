@@ -109,6 +109,15 @@ def recentred_interval(
     return _cut(float(low), float(high), bootstrap.level, "recentred-bootstrap", bounds)
 
 
+def recentred(
+    value: float, replicates: Floats | None, bootstrap: Bootstrap | None, bounds: Bounds = UNBOUNDED
+) -> Interval | None:
+    """`recentred_interval`, or None where there are no replicates."""
+    if bootstrap is None or replicates is None or not len(replicates):
+        return None
+    return recentred_interval(value, replicates, bootstrap, bounds)
+
+
 def clip_counts(
     generated: Sequence[str], reference: Sequence[str], bootstrap: Bootstrap, name: str
 ) -> tuple[Floats, Floats] | None:

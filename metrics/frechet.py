@@ -51,8 +51,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from v2abench.contracts import Bootstrap, Direction, Features, Interval, Score, Stream
-from v2abench.metrics.bootstrap import clip_counts, recentred_interval
+from v2abench.contracts import Bootstrap, Direction, Features, Score, Stream
+from v2abench.metrics.bootstrap import clip_counts, recentred
 from v2abench.metrics.frechet_statistics import FrechetStatistics
 from v2abench.metrics.samples import Floats, Integers, Samples, gather_sets, one_sided, too_few
 
@@ -134,28 +134,29 @@ class FrechetDistance:
             return Score(None, (), warnings=(reason,))
         statistics = FrechetStatistics.of(generated.rows, reference.rows)
         value = statistics.distance()
+        replicates = self._replicates(statistics, generated, reference, bootstrap)
         return Score(
             value,
             generated.clips,
-            interval=self._interval(statistics, value, generated, reference, bootstrap),
+            interval=recentred(value, replicates, bootstrap, bounds=(0.0, np.inf)),
             warnings=(
                 *_thin(min(len(generated.rows), len(reference.rows)), generated.rows.shape[1]),
                 *one_sided(generated, reference),
             ),
+            replicates=replicates,
         )
 
-    def _interval(
+    def _replicates(
         self,
         statistics: FrechetStatistics,
-        value: float,
         generated: Samples,
         reference: Samples,
         bootstrap: Bootstrap | None,
-    ) -> Interval | None:
+    ) -> Floats | None:
         counts = bootstrap and clip_counts(generated.clips, reference.clips, bootstrap, self.name)
-        if not bootstrap or not counts:
+        if not counts:
             return None
-        replicates = np.array(
+        return np.array(
             [
                 statistics.distance(
                     generated.row_weights(first), reference.row_weights(second), replicate=True
@@ -163,7 +164,6 @@ class FrechetDistance:
                 for first, second in zip(*counts, strict=True)
             ]
         )
-        return recentred_interval(value, replicates, bootstrap, bounds=(0.0, np.inf))
 
 
 @dataclass(frozen=True)

@@ -44,8 +44,8 @@ from typing import ClassVar, Literal
 import numpy as np
 import scipy.special
 
-from v2abench.contracts import Bootstrap, Direction, Features, Interval, Score, Stream
-from v2abench.metrics.bootstrap import generator, recentred_interval
+from v2abench.contracts import Bootstrap, Direction, Features, Score, Stream
+from v2abench.metrics.bootstrap import generator, recentred
 from v2abench.metrics.samples import Floats, Integers, gather_vectors
 
 
@@ -124,11 +124,16 @@ class InceptionScore:
             )
             return Score(None, (), warnings=(reason,))
         value, std = inception_score(samples.rows, self.splits, self.seed)
+        replicates = self._replicates(samples.rows, bootstrap)
         return Score(
-            value, samples.clips, self._interval(samples.rows, value, bootstrap), details={"std": std}
+            value,
+            samples.clips,
+            recentred(value, replicates, bootstrap, (1.0, float(samples.rows.shape[1]))),
+            details={"std": std},
+            replicates=replicates,
         )
 
-    def _interval(self, logits: Floats, value: float, bootstrap: Bootstrap | None) -> Interval | None:
+    def _replicates(self, logits: Floats, bootstrap: Bootstrap | None) -> Floats | None:
         if bootstrap is None or len(logits) < 2:
             return None
         distributions = _Distributions.of(logits)
@@ -137,4 +142,4 @@ class InceptionScore:
             distributions.scores(_cut(rng.integers(len(logits), size=len(logits)), self.splits)).mean()
             for _ in range(bootstrap.replicates)
         ]
-        return recentred_interval(value, np.array(replicates), bootstrap, (1.0, float(logits.shape[1])))
+        return np.array(replicates)

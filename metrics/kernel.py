@@ -60,8 +60,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from v2abench.contracts import Bootstrap, Direction, Features, Interval, Score, Stream
-from v2abench.metrics.bootstrap import clip_counts, recentred_interval
+from v2abench.contracts import Bootstrap, Direction, Features, Score, Stream
+from v2abench.metrics.bootstrap import clip_counts, recentred
 from v2abench.metrics.samples import Floats, Samples, gather_sets, one_sided, too_few
 
 Kernel = Callable[[Floats, Floats], Floats]
@@ -217,10 +217,6 @@ def _resamples(
     return weights[0][defined], weights[1][defined]
 
 
-def _interval(value: float, replicates: Floats, bootstrap: Bootstrap | None) -> Interval | None:
-    return recentred_interval(value, replicates, bootstrap) if bootstrap and len(replicates) else None
-
-
 @dataclass(frozen=True)
 class KernelInceptionDistance:
     """KID over a set feature `embedding`, (d,) or (examples, d) a clip."""
@@ -285,9 +281,10 @@ class KernelInceptionDistance:
         return Score(
             value,
             generated.clips,
-            interval=_interval(value, values[self.subsets :], bootstrap),
+            interval=recentred(value, values[self.subsets :], bootstrap),
             details={"std": float(values[: self.subsets].std())},
             warnings=(*((small,) if size < self.subset_size else ()), *one_sided(generated, reference)),
+            replicates=values[self.subsets :],
         )
 
 
@@ -351,7 +348,8 @@ class KernelAudioDistance:
         return Score(
             value,
             generated.clips,
-            interval=_interval(value, values[1:], bootstrap),
+            interval=recentred(value, values[1:], bootstrap),
             details={"bandwidth": bandwidth},
             warnings=one_sided(generated, reference),
+            replicates=values[1:],
         )

@@ -54,7 +54,9 @@ class Score:
     `value` is a finite float, or None where the metric is undefined for these
     clips (`warnings` then says why); it is never NaN, complex or a code.
     `clips` are the ids it stands on. `undefined` names clips that had features
-    but no defined value, with the reason.
+    but no defined value, with the reason. `replicates` are the values of the resamples
+    behind the interval of a set metric, in the order of the draws: two runs on the same
+    clips have the same draws, so their replicates pair.
     """
 
     value: float | None
@@ -64,6 +66,7 @@ class Score:
     details: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     undefined: Mapping[str, str] = field(default_factory=dict)
+    replicates: Array | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

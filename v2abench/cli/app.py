@@ -13,6 +13,7 @@ from v2abench.cli import (
     checking,
     environment,
     evaluating,
+    galleries,
     generating,
     impacts,
     listing,
@@ -50,6 +51,7 @@ def _start(
 
 app.command("eval")(evaluating.evaluate_command)
 app.command("generate")(generating.generate_command)
+app.command("gallery")(galleries.gallery_command)
 app.command("check")(checking.check_command)
 app.command("selftest")(selftest.selftest_command)
 app.command("doctor")(environment.doctor_command)

@@ -22,6 +22,7 @@ from v2abench.models import NamedModel, clip_seed
 from v2abench.progress import Progress, silent
 from v2abench.protocols.schema import Protocol
 from v2abench.runs.generation import Notes, generate
+from v2abench.runs.inputs import Inputs, record_inputs
 from v2abench.runs.judging import MEDIA, judge, note_adjustments
 from v2abench.runs.ledger import Ledger
 from v2abench.runs.report import DatasetRecord, ModelRecord, ProtocolRecord, Report, ScoreRecord
@@ -33,11 +34,12 @@ from v2abench.weights.registry import WeightsUnavailableError
 
 @dataclass(frozen=True)
 class Run:
-    """One evaluated model: its report, per-clip values, and its folder if it was written."""
+    """One evaluated model: its report, per-clip values, what went in, and its folder if it was written."""
 
     report: Report
     per_clip: Mapping[str, Mapping[str, float]]
     folder: Path
+    inputs: Inputs
 
     def require_whole(self) -> None:
         """Raise `V2ABenchError` where any clip is not ok: what `--strict` asks for."""
@@ -121,7 +123,8 @@ class Evaluation:
             for metric in self.metrics:
                 scores.append(scorer.record(metric))
                 advance(1)
-        return Run(self._report(named, tuple(scores), ledger), scorer.per_clip, folder)
+        inputs = record_inputs(self.dataset, self.protocol, streams.sides)
+        return Run(self._report(named, tuple(scores), ledger), scorer.per_clip, folder, inputs)
 
     def _seconds(self) -> dict[str, float]:
         """How much sound is asked for: the window, or less where the clip is shorter."""

@@ -1,4 +1,4 @@
-"""The folder of a run: `report.json`, `clips.parquet`, and `provenance.json`."""
+"""The folder of a run: `report.json`, `clips.parquet`, `inputs.json` and `provenance.json`."""
 
 import json
 import platform
@@ -13,6 +13,7 @@ import pandas as pd
 
 from v2abench.files import atomic, write_text
 from v2abench.runs.evaluation import Run
+from v2abench.runs.inputs import write_inputs
 from v2abench.runs.report import write_report
 
 _PACKAGES = ("v2abench", "torch", "numpy", "scipy", "av", "opencv-python-headless", "pyarrow")
@@ -26,7 +27,7 @@ def run_folder(output: Path, dataset: str, protocol: str, model: str) -> Path:
 
 
 def write_run(run: Run, timings: Mapping[str, float]) -> None:
-    """Write the three files, each atomically, `report.json` last.
+    """Write the four files, each atomically, `report.json` last.
 
     `report.json` and `clips.parquet` are the same, byte by byte, whenever the same
     evaluation is done again; `timings` (seconds by stage), the date, the machine and
@@ -42,6 +43,7 @@ def write_run(run: Run, timings: Mapping[str, float]) -> None:
         "platform": platform.platform(),
         "packages": {name: version(name) for name in _PACKAGES},
     }
+    write_inputs(run.inputs, run.folder)
     write_text(run.folder / "provenance.json", json.dumps(provenance, indent=2) + "\n")
     write_report(run.report, run.folder)
 
