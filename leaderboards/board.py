@@ -155,7 +155,7 @@ def build_board(
         for report, row_cells, marks in zip(reports, zip(*cells, strict=True), notes.rows, strict=True)
     ]
     title = _title(next(report for report in reports if report.signature == standard))
-    footnotes = (*notes.footnotes, *_idle_note(idle))
+    footnotes = (*_meanings(by_column), *notes.footnotes, *_idle_note(idle))
     return Board(title, tuple(columns), tuple(rows), footnotes, notes.intervals)
 
 
@@ -165,6 +165,12 @@ def _meant_for_no_clip(reports: Sequence[Report]) -> list[str]:
     for score in (score for report in reports for score in report.scores):
         expected[score.name] = max(score.expected, expected.get(score.name, 0))
     return [name for name, clips in expected.items() if clips == 0] if any(expected.values()) else []
+
+
+def _meanings(by_column: Sequence[Sequence[ScoreRecord | None]]) -> list[Footnote]:
+    """What the protocol says of each column, a note each."""
+    told = (next((score for score in scores if score and score.about), None) for scores in by_column)
+    return [Footnote(f"{score.name}: {score.about}.") for score in told if score]
 
 
 def _idle_note(names: Sequence[str]) -> list[Footnote]:

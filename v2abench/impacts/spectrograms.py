@@ -19,6 +19,8 @@ BANDS = 64
 FRAMES_PER_S = SAMPLE_RATE // HOP
 _LOWEST_HZ = 40.0
 _FLOOR = 1e-7
+SILENCE = -7.0
+"""The log-mel of digital silence."""
 
 
 def log_mel(waveform: NDArray[np.float32]) -> NDArray[np.float32]:

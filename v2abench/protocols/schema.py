@@ -46,10 +46,14 @@ class Window(_Strict):
 
 
 class MetricEntry(_Strict):
-    """One metric of a protocol: its registered name, the name in tables, its options."""
+    """One metric of a protocol: its registered name, the name in tables, its options.
+
+    `about` says in a few words what the column means; boards show it below the table.
+    """
 
     metric: str
     name: str
+    about: str = ""
     options: dict[str, Scalar] = {}
 
 
@@ -72,7 +76,8 @@ class Protocol(_Strict):
     @property
     def fingerprint(self) -> str:
         """Eight hexadecimal digits over everything the protocol fixes."""
-        text = json.dumps(self.model_dump(exclude={"summary"}, exclude_none=True), sort_keys=True)
+        words = {"summary": True, "metrics": {"__all__": {"about"}}}
+        text = json.dumps(self.model_dump(exclude=words, exclude_none=True), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     def text_of(self, clip: Clip) -> str | None:

@@ -105,7 +105,14 @@ class Evaluation:
         ledger = Ledger([clip.id for clip in self.dataset.clips])
         judge(ledger, streams, self.plan, self.protocol.window)
         scorer = Scorer(
-            self.dataset, self.plan, streams, ledger, self.signature, self.settings.bootstrap, unavailable
+            self.dataset,
+            self.plan,
+            streams,
+            ledger,
+            self.signature,
+            self.settings.bootstrap,
+            unavailable,
+            {entry.name: entry.about for entry in self.protocol.metrics},
         )
         scores = []
         with self.settings.progress(f"score {named.info.name}", len(self.metrics)) as advance:

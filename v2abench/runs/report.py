@@ -60,10 +60,12 @@ class IntervalRecord(_Record):
 class ScoreRecord(_Record):
     """One number with its recipe: `value` is None where it is undefined, and `warnings` say why.
 
-    `used` of `expected` clips stand behind it; `missing` names the others.
+    `used` of `expected` clips stand behind it; `missing` names the others. `about` is what
+    the protocol says of the metric.
     """
 
     name: str
+    about: str = ""
     value: float | None
     unit: str
     direction: Literal["higher", "lower", "neutral"]

@@ -24,6 +24,7 @@ class Scorer:
     run_signature: str
     bootstrap: Bootstrap | None
     unavailable: Mapping[str, str]
+    about: Mapping[str, str] = field(default_factory=dict)
     per_clip: dict[str, Mapping[str, float]] = field(default_factory=dict)
 
     def record(self, metric: Metric) -> ScoreRecord:
@@ -35,6 +36,7 @@ class Scorer:
         missing = self._missing(metric, expected, score) if score.value is not None else ()
         return ScoreRecord(
             name=metric.name,
+            about=self.about.get(metric.name, ""),
             value=score.value,
             unit=metric.unit,
             direction=metric.direction.value,

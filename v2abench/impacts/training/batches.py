@@ -11,7 +11,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from v2abench.impacts.scenes import FRAME_RATE, FRAMES
+from v2abench.impacts.scenes import FRAME_RATE, FRAMES, SAMPLE_RATE, SECONDS
+from v2abench.impacts.spectrograms import FRAMES_PER_S, SILENCE, log_mel
 from v2abench.impacts.training_data import TrainingData
 
 Indices = NDArray[np.int64]
@@ -54,6 +55,31 @@ def louder(rng: Generator, mels: Tensor, most_db: float = 3.0) -> Tensor:
     """Return the log-mels of the sounds at other levels, up to `most_db` louder or softer."""
     decibels = torch.from_numpy(rng.uniform(-most_db, most_db, size=len(mels)).astype(np.float32))
     return mels + decibels[:, None, None] / 10
+
+
+def late(rng: Generator, mels: Tensor, share: float = 0.3, most_s: float = 0.6) -> Tensor:
+    """Return the log-mels with this share of the sounds later or earlier, what is moved in being silence.
+
+    So that digital silence at an end of a sound says nothing.
+    """
+    moved = mels.clone()
+    for row in np.flatnonzero(rng.random(len(mels)) < share):
+        by = int(rng.integers(1, round(most_s * FRAMES_PER_S))) * int(rng.choice((-1, 1)))
+        moved[row] = moved[row].roll(by, 0)
+        moved[row, slice(0, by) if by > 0 else slice(by, None)] = SILENCE
+    return moved
+
+
+def hollow(rng: Generator, count: int) -> Tensor:
+    """Return (count, 400, 64) log-mels of sounds without any event: silence first, then coloured noises."""
+    samples = round(SECONDS * SAMPLE_RATE)
+    frequencies = np.maximum(np.fft.rfftfreq(samples, 1 / SAMPLE_RATE), 50.0)
+    sounds = [np.zeros(samples)]
+    for _ in range(count - 1):
+        spectrum = np.fft.rfft(rng.standard_normal(samples)) * frequencies ** (-rng.uniform(0.0, 1.0))
+        noise = np.fft.irfft(spectrum, samples)
+        sounds.append(noise / noise.std() * 10 ** rng.uniform(-3.0, -0.5))
+    return torch.from_numpy(np.stack([log_mel(sound.astype(np.float32)) for sound in sounds]))
 
 
 def worn(rng: Generator, frames: Tensor, most: float = 3.0) -> Tensor:

@@ -12,13 +12,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from v2abench.impacts.embedding import STEP, EmbeddingNet, pooled
-from v2abench.impacts.training.batches import World, worn
+from v2abench.impacts.training.batches import World, hollow, worn
 from v2abench.impacts.training.loop import Recipe, finish, fit
 from v2abench.impacts.training_data import TrainingData
 from v2abench.progress import Progress, silent
 
-RECIPE = Recipe(steps=700, batch=40, learning_rate=2e-3)
+RECIPE = Recipe(steps=440, batch=40, learning_rate=2e-3)
 CANDIDATES = 16
+HOLLOW = 4
+"""Sounds without any event in a batch, which are near no picture."""
 
 
 def train_embedding(
@@ -34,28 +36,32 @@ def train_embedding(
 
     def loss(rng: Generator) -> Tensor:
         indices = world.draw(rng, recipe.batch)
+        mels = torch.cat([world.mels(indices), hollow(rng, HOLLOW)])
         targets = world.materials(indices), world.events(indices)
-        return _loss(network, worn(rng, world.frames(indices)), world.mels(indices), *targets)
+        return _loss(network, worn(rng, world.frames(indices)), mels, *targets)
 
     trained = fit(network, loss, recipe, folder, progress)
     facts = {
-        "task": "a video and its own sound near each other, by contrast with the batch (InfoNCE)",
+        "task": "a video and its own sound near each other, by contrast with the batch (InfoNCE) "
+        "and with silence and noise",
         "data": f"{train.count} clips of {train.split}",
     }
     return finish(network, recipe, trained, folder, facts, lambda: held_out(network, World(test)))
 
 
 def _loss(network: EmbeddingNet, frames: Tensor, mels: Tensor, materials: Tensor, events: Tensor) -> Tensor:
-    """Contrast both ways; to help the encoders, also tell the material and find the events."""
-    sides = [
-        (network.picture.head, network.picture.instants(frames)),
-        (network.sound.head, network.sound.instants(mels)),
-    ]
-    picture, sound = (head(instants) for head, instants in sides)
+    """Contrast both ways; to help the encoders, also tell the material and find the events.
+
+    The sounds are those of the frames, in order, then hollow ones.
+    """
+    seen, heard = network.picture.instants(frames), network.sound.instants(mels)
+    picture, sound = network.picture.head(seen), network.sound.head(heard)
     cosines = network.logit_scale.exp().clamp(max=50.0) * picture @ sound.T
-    own = torch.arange(len(cosines))
-    loss = (functional.cross_entropy(cosines, own) + functional.cross_entropy(cosines.T, own)) / 2
-    for head, instants in sides:
+    count = len(picture)
+    own = torch.arange(count)
+    loss = functional.cross_entropy(cosines, own) + functional.cross_entropy(cosines[:, :count].T, own)
+    loss = loss / 2
+    for head, instants in ((network.picture.head, seen), (network.sound.head, heard[:count])):
         loss = loss + 0.3 * functional.cross_entropy(head.materials(pooled(instants)), materials)
         found = head.events(instants).squeeze(-1)
         loss = loss + functional.binary_cross_entropy_with_logits(found, events[:, ::STEP])

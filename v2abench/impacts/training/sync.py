@@ -25,7 +25,7 @@ from v2abench.impacts.training.loop import Recipe, finish, fit
 from v2abench.impacts.training_data import TrainingData
 from v2abench.progress import Progress, silent
 
-RECIPE = Recipe(steps=900, batch=24, learning_rate=2e-3)
+RECIPE = Recipe(steps=420, batch=24, learning_rate=2e-3)
 _MELS_PER_S = MELS_PER_FRAME * FRAME_RATE
 _SEGMENT_MELS = SEGMENT * MELS_PER_FRAME
 _SLACK = MEL_FRAMES - _SEGMENT_MELS

@@ -13,12 +13,12 @@ from torch.nn import functional
 
 from v2abench.impacts.materials import MATERIALS
 from v2abench.impacts.tagger import TaggerNet
-from v2abench.impacts.training.batches import World, louder
+from v2abench.impacts.training.batches import World, late, louder
 from v2abench.impacts.training.loop import Recipe, finish, fit
 from v2abench.impacts.training_data import TrainingData
 from v2abench.progress import Progress, silent
 
-RECIPE = Recipe(steps=900, batch=64, learning_rate=2e-3)
+RECIPE = Recipe(steps=450, batch=64, learning_rate=2e-3)
 
 
 def train_tagger(
@@ -34,7 +34,7 @@ def train_tagger(
 
     def loss(rng: Generator) -> Tensor:
         indices = world.draw(rng, recipe.batch)
-        mels = _masked(rng, louder(rng, world.mels(indices)))
+        mels = _masked(rng, late(rng, louder(rng, world.mels(indices))))
         return functional.cross_entropy(network(mels)[1], world.materials(indices), label_smoothing=0.05)
 
     trained = fit(network, loss, recipe, folder, progress)
