@@ -58,13 +58,14 @@ class Log:
     path: Path
     columns: Sequence[str]
 
-    def append(self, values: Mapping[str, str]) -> None:
-        """Add a line, with `at` as now; a line that a crash cut short is closed first."""
-        line = _csv_line([values[name] for name in self.columns[:-1]] + [_now()])
+    def append(self, *answers: Mapping[str, str]) -> None:
+        """Add a line for each, with `at` as now; a line that a crash cut short is closed first."""
+        now = _now()
+        lines = "".join(_csv_line([*(answer[name] for name in self.columns[:-1]), now]) for answer in answers)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a+b") as stream:
-                stream.write(self._start(stream) + line.encode())
+                stream.write(self._start(stream) + lines.encode())
                 stream.flush()
                 os.fsync(stream.fileno())
         except OSError as error:
@@ -89,12 +90,15 @@ def comparison_log(folder: Path) -> Log:
     return Log(folder / COMPARISONS, COMPARISON_COLUMNS)
 
 
-def read_ratings(path: Path) -> list[Rating]:
-    """Return the ratings that count; raises `V2ABenchError` naming file and line for a wrong one."""
+def read_ratings(path: Path, sample: str = "sample") -> list[Rating]:
+    """Return the ratings that count, of what the column `sample` names.
+
+    Raises `V2ABenchError` naming file and line for a wrong one.
+    """
     found: dict[tuple[str, str], Rating] = {}
-    for number, row in _rows(path, ("sample", "rating")):
+    for number, row in _rows(path, (sample, "rating")):
         rating = _one_of(row["rating"], CLASSES, path, number, "rating")
-        key = row.get("rater") or NOBODY, row["sample"]
+        key = row.get("rater") or NOBODY, row[sample]
         found.pop(key, None)
         if rating is not None:
             found[key] = Rating(key[0], key[1], rating)

@@ -7,7 +7,18 @@ import typer
 from rich.logging import RichHandler
 
 from v2abench import __version__
-from v2abench.cli import boards, cache, checking, environment, evaluating, listing, prefs, selftest, weights
+from v2abench.cli import (
+    audioscore,
+    boards,
+    cache,
+    checking,
+    environment,
+    evaluating,
+    listing,
+    prefs,
+    selftest,
+    weights,
+)
 from v2abench.cli.consoles import messages
 
 app = typer.Typer(
@@ -42,6 +53,7 @@ app.command("selftest")(selftest.selftest_command)
 app.command("doctor")(environment.doctor_command)
 app.add_typer(boards.app, name="leaderboard")
 app.add_typer(prefs.app, name="prefs")
+app.add_typer(audioscore.app, name="audioscore")
 app.add_typer(listing.models, name="models")
 app.add_typer(listing.metrics, name="metrics")
 app.add_typer(listing.datasets, name="datasets")

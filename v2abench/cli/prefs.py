@@ -73,7 +73,7 @@ def sample(
 
     processes, where = shared.default_workers(workers), pick_device(device)
     opened = open_dataset(dataset, DatasetOptions(data_root, reference, limit, processes, show_progress))
-    extractor = _extractor(load_protocol(protocol), where, processes)
+    extractor = extractor_for(load_protocol(protocol), where, processes)
     generation = GenerationOptions(steps=steps, guidance_scale=guidance_scale, batch_size=batch_size)
     context = ModelContext(opened, where, extractor, offline, show_progress, generation)
     chosen = sampling.SamplingOptions(count, seed, batch_size, where, show_progress)
@@ -92,7 +92,6 @@ def score(
     offline: Offline = False,
 ) -> None:
     """Score every sample: the components, and the grades of a fitted AudioScore."""
-    from v2abench.api import pick_device
     from v2abench.finetune.preferences.samples import read_samples
     from v2abench.finetune.preferences.scoring import SCORES, open_grader, score_folder
     from v2abench.protocols.schema import load_protocol
@@ -102,7 +101,7 @@ def score(
     scores = score_folder(
         read_samples(folder),
         chosen,
-        _extractor(chosen, pick_device(device), shared.default_workers(workers)),
+        extractor_for(chosen, device, workers),
         classifier=classifier,
         components=named,
         offline=offline,
@@ -161,6 +160,22 @@ def report(
 
 
 @app.command()
+def oracle(
+    folder: Folder,
+    raters: Annotated[int, typer.Option("--raters", min=1, help="How many are simulated.")] = 3,
+    seed: Annotated[int, typer.Option("--seed", help="Of their biases and noise.")] = 0,
+) -> None:
+    """Rate samples of impacts by its oracle, with noise, in the place of people: to try things out."""
+    from v2abench.finetune.preferences.oracle_ratings import Raters, rate_folder
+    from v2abench.finetune.preferences.ratings import RATINGS
+    from v2abench.finetune.preferences.samples import read_samples
+
+    count = rate_folder(read_samples(folder), Raters(raters, seed=seed), show_progress)
+    messages.print(f"{count} ratings of a noisy oracle, not of people", highlight=False)
+    _told(folder / RATINGS)
+
+
+@app.command()
 def rate(
     folder: Folder,
     rater: Annotated[str, typer.Option("--rater", help="Who rates; several may, each under a name.")],
@@ -180,12 +195,18 @@ def rate(
     serve(folder, rater, pairwise=pairwise, port=port, seed=seed, announce=announce)
 
 
-def _extractor(protocol: "Protocol", device: str, workers: int) -> "Extractor":
+def extractor_for(protocol: "Protocol", device: str, workers: int | None) -> "Extractor":
+    """Return the extractor of a protocol over the cache's feature store."""
+    from v2abench.api import pick_device
     from v2abench.features.extraction import Extractor
     from v2abench.home import home
 
     return Extractor(
-        home() / "features", protocol.window, device=device, workers=workers, progress=show_progress
+        home() / "features",
+        protocol.window,
+        device=pick_device(device),
+        workers=shared.default_workers(workers),
+        progress=show_progress,
     )
 
 
