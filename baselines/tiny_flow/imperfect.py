@@ -60,7 +60,7 @@ def _off_in_time(_scene: Scene, sound: Sound, rng: Generator) -> Sound:
 
 def _other_material(scene: Scene, _sound: Sound, rng: Generator) -> Sound:
     others = [material for material in MATERIALS if material.name != scene.material.name]
-    return render_sound(with_material(scene, others[rng.integers(len(others))])).samples[0]
+    return np.asarray(render_sound(with_material(scene, others[rng.integers(len(others))])).samples[0])
 
 
 def _poor_quality(_scene: Scene, sound: Sound, rng: Generator) -> Sound:

@@ -22,8 +22,10 @@ import torch
 from torch import Generator, Tensor, nn
 
 from v2abench.baselines.tiny_flow import latent, prompts, weights
+from v2abench.baselines.tiny_flow.grades import graded
 from v2abench.baselines.tiny_flow.imperfect import SHARE, imperfect_sounds
 from v2abench.baselines.tiny_flow.loop import Checkpoint, Loss, Stage, Trained, named_generator, train_stage
+from v2abench.baselines.tiny_flow.model import tiny_flow
 from v2abench.baselines.tiny_flow.network import FlowTransformer
 from v2abench.baselines.tiny_flow.spectrogram import log_mel
 from v2abench.baselines.tiny_flow.vision import FEATURES, VideoEncoder
@@ -114,14 +116,15 @@ def train(folder: Path, recipe: Recipe | None = None, progress: Progress = silen
     for part in (corpus, held_out):
         part.features = _features(video.module, part.data, progress)
     flow = _train_flow(folder, chosen, corpus, progress)
-    parts = _parts(pairs, video, flow)
     path = folder / "weights.safetensors"
-    weights.save(parts, path)
-    losses = {
+    weights.save(_parts(pairs, video, flow), path)
+    parts = weights.load(path)
+    figures = {
         "video_loss": _mean_loss(_video_loss(parts.video, held_out), held_out),
         "flow_loss": _mean_loss(_flow_loss(parts.flow, held_out, replace(chosen, drop_all=0)), held_out),
+        **graded(tiny_flow(parts, path), held_out.data.scenes, held_out.conditions, progress),
     }
-    _write_card(folder / CARD, chosen, pairs.faults, losses, {"video": video.log, "flow": flow.log})
+    _write_card(folder / CARD, chosen, pairs.faults, figures, {"video": video.log, "flow": flow.log})
     return path
 
 
@@ -261,7 +264,7 @@ def _write_card(
     path: Path,
     recipe: Recipe,
     faults: Mapping[str, int],
-    losses: Mapping[str, float],
+    figures: Mapping[str, float],
     log: Mapping[str, list[dict[str, float]]],
 ) -> None:
     card = {
@@ -270,7 +273,7 @@ def _write_card(
         "data": f"impacts version {VERSION}, train[:{recipe.clips}], {SHARE:.2f} of the pairs wrong",
         "faults": faults,
         "recipe": asdict(recipe),
-        "held_out": {"clips": f"val[:{recipe.held_out}], clean", **losses},
+        "held_out": {"clips": f"val[:{recipe.held_out}], clean", **figures},
         "log": log,
     }
     write_text(path, json.dumps(card, indent=1, sort_keys=True) + "\n")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 from torch import Tensor
 
 from v2abench.baselines.tiny_flow import weights
@@ -23,8 +24,11 @@ from v2abench.media.writing import write_video
 from v2abench.models import GenerationOptions, ModelContext, open_model
 from v2abench.sampling import noise_for, sample_latents, stack
 
-TOLERANCE = 1e-3
+TOLERANCE = 5e-3
 """Of full scale: by how much a sound may depend on the others of its batch."""
+
+LOUD = slice(3, 4)
+"""A clip of hard impacts."""
 
 
 @pytest.fixture(scope="module")
@@ -84,15 +88,15 @@ def test_four_seconds_of_mono_come_out_at_16_khz(model: TinyFlow, requests: list
         assert answer.audio.sample_rate == 16000
         assert answer.audio.samples.shape == (1, 64000)
         assert answer.audio.samples.dtype == np.float32
-        assert 1e-3 < np.abs(answer.audio.samples).max() <= 1
+        assert 0 < np.abs(answer.audio.samples).max() <= 1
 
 
 def test_a_sound_is_the_same_every_time_and_another_for_another_seed(
     model: TinyFlow, requests: list[Request]
 ) -> None:
-    first, again = (sounds(model, requests[:1])[0] for _ in range(2))
+    first, again = (sounds(model, requests[LOUD])[0] for _ in range(2))
     np.testing.assert_array_equal(first, again)
-    other = sounds(model, [replace(requests[0], seed=77)])[0]
+    other = sounds(model, [replace(requests[3], seed=77)])[0]
     assert np.abs(first - other).max() > 0.01
 
 
@@ -113,7 +117,7 @@ def test_options_change_the_sound_and_the_recipe(
 ) -> None:
     options = GenerationOptions(**change)  # type: ignore[arg-type]
     other = open_tiny_flow("", ModelContext(dataset, options=options))
-    assert np.abs(sounds(other, requests[:1])[0] - sounds(model, requests[:1])[0]).max() > 1e-3
+    assert np.abs(sounds(other, requests[LOUD])[0] - sounds(model, requests[LOUD])[0]).max() > 0.01
     assert {name for name, value in other.recipe.items() if value != model.recipe[name]} == set(change)
 
 
@@ -181,6 +185,26 @@ def test_the_velocity_has_gradients_in_every_parameter(
         assert parameter.grad.abs().max() > 0, name
 
 
+def test_a_supervised_loss_made_of_the_contract_falls(
+    dataset: Dataset, requests: list[Request], conditions: Conditions
+) -> None:
+    model = open_tiny_flow("", ModelContext(dataset))
+    data = model.encode([reference_of(request) for request in requests], 4.0)
+    noise = torch.randn(data.shape, generator=torch.Generator().manual_seed(1))
+    t = torch.linspace(0.1, 0.9, len(data))
+    x_t = torch.lerp(noise, data, t[:, None, None])
+    optimizer = torch.optim.AdamW(model.network.requires_grad_(True).parameters(), 1e-4)
+    losses = []
+    for _ in range(4):
+        loss = (model.velocity(x_t, t, model.embed(conditions)) - (data - noise)).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < 0.97 * losses[0]
+
+
 def test_a_reconstruction_is_near_its_reference(dataset: Dataset, requests: list[Request]) -> None:
     bound = open_reconstruction("", ModelContext(dataset))
     assert bound.info.control
@@ -190,7 +214,7 @@ def test_a_reconstruction_is_near_its_reference(dataset: Dataset, requests: list
         assert answer.audio is not None
         original = bound.model.encode([reference_of(request)], 4.0)
         again = bound.model.encode([answer.audio], 4.0)
-        assert (again - original).square().mean() < 0.1 * original.square().mean()
+        assert (again - original).square().mean() < 0.2 * original.square().mean()
         loud, again_loud = (latent.spectrogram(x).amax(dim=2) for x in (original, again))
         assert (loud - again_loud).abs().mean() < 1.0
 
@@ -244,6 +268,14 @@ def test_a_missing_video_is_a_fault(model: TinyFlow) -> None:
     assert answer.fault.code == "missing"
 
 
+def test_a_file_without_pictures_is_a_fault(model: TinyFlow, dataset: Dataset) -> None:
+    reference = dataset.clips[0].reference
+    assert reference is not None
+    answer = next(iter(model.generate([Request(Clip("heard", reference), 4.0, 0)])))
+    assert answer.fault is not None
+    assert answer.fault.code == "no-video"
+
+
 def test_more_than_it_can_make_is_told(model: TinyFlow) -> None:
     with pytest.raises(V2ABenchError, match="at most 16 s"):
         model.latent_shape(60)
@@ -257,11 +289,24 @@ def test_options_that_it_does_not_have_are_told(dataset: Dataset, options: Gener
         open_tiny_flow("", ModelContext(dataset, options=options))
 
 
+@pytest.mark.parametrize("options", [GenerationOptions(steps=0), GenerationOptions(batch_size=0)])
+def test_sampling_without_a_step_or_a_clip_is_refused(dataset: Dataset, options: GenerationOptions) -> None:
+    with pytest.raises(V2ABenchError, match="1 or more"):
+        open_tiny_flow("", ModelContext(dataset, options=options))
+
+
 def test_a_file_that_holds_no_weights_is_told(dataset: Dataset, tmp_path: Path) -> None:
     (tmp_path / "weights.safetensors").write_bytes(b"nothing")
     for argument in (tmp_path, tmp_path / "weights.safetensors", tmp_path / "gone"):
         with pytest.raises(V2ABenchError, match="cannot read weights"):
             open_tiny_flow(str(argument), ModelContext(dataset))
+
+
+def test_weights_of_another_model_are_told(dataset: Dataset, tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    save_file({"weight": torch.zeros(1)}, file)
+    with pytest.raises(V2ABenchError, match="holds no weights of 'tiny-flow 1'"):
+        open_tiny_flow(str(file), ModelContext(dataset))
 
 
 def test_weights_of_a_folder_are_opened(dataset: Dataset, model: TinyFlow) -> None:

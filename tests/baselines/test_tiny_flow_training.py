@@ -112,6 +112,7 @@ def test_the_card_says_what_was_trained_on_what(trained: Callable[..., Path]) ->
     assert sum(card["faults"].values()) == CLIPS
     assert card["recipe"]["seed"] == 0
     assert card["held_out"]["flow_loss"] > 0
+    assert all(0 <= card["held_out"][name] <= 1 for name in ("onset_f1", "right_material"))
     assert [entry["step"] for entry in card["log"]["flow"]] == [2, 4]
 
 

@@ -87,7 +87,8 @@ def test_one_or_two_objects_each_strike():
 
 
 def test_impacts_of_two_objects_are_often_near_each_other():
-    gaps = np.concatenate([np.diff([event.time_s for event in s.events]) for s in SCENES if len(s.actors) == 2])
+    pairs = [scene for scene in SCENES if len(scene.actors) == 2]
+    gaps = np.concatenate([np.diff([event.time_s for event in scene.events]) for scene in pairs])
     assert np.mean(gaps < 0.2) > 0.25
     assert np.mean(gaps < 0.12) > 0.06
 

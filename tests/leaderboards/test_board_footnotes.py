@@ -140,3 +140,10 @@ def test_signatures_beyond_the_fifth_double_their_dagger() -> None:
         ("¶",),
         ("††",),
     ]
+
+
+def test_what_a_protocol_says_of_a_metric_stands_below_the_board_once() -> None:
+    told = make_score("FD", 1.0).model_copy(update={"about": "distance of sets"})
+    board = build_board([make_report("a", told, make_score("IS", 2.0)), make_report("b", told)])
+    assert board.footnotes[0] == Footnote("FD: distance of sets.")
+    assert sum("distance" in note.text for note in board.footnotes) == 1

@@ -42,3 +42,31 @@ def test_a_larger_shift_scores_worse_and_doubt_is_seen_by_the_expectation_only()
 
 def test_it_is_undefined_without_logits() -> None:
     assert compute().value is None
+
+
+def test_a_sound_without_onsets_counts_the_whole_reach_where_onsets_count() -> None:
+    metric = DeSync(logits="net.logits", reach=1.0, onsets="onsets.times")
+    features = {
+        "generated": {
+            "net.logits": {"a": sure(0.4), "b": sure(0.0), "c": sure(0.0)},
+            "onsets.times": {"a": np.array([1.0]), "b": np.array([]), "c": np.array([0.5, 2.0])},
+        }
+    }
+    score = metric.compute(features, Bootstrap())
+    assert score.per_clip == pytest.approx({"a": 0.2, "b": 1.0, "c": 0.0})
+    assert score.details == pytest.approx({"expected": 0.4, "signed": 0.1})
+    assert score.interval.high <= 1.0
+    assert metric.needs == {"generated": ("net.logits", "onsets.times")}
+
+
+def test_a_clip_without_one_of_the_features_does_not_enter() -> None:
+    metric = DeSync(logits="net.logits", onsets="onsets.times")
+    features = {
+        "generated": {"net.logits": {"a": sure(0.4), "b": sure(0.0)}, "onsets.times": {"a": np.ones(1)}}
+    }
+    assert metric.compute(features, Bootstrap()).clips == ("a",)
+
+
+def test_a_reach_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="reach is 0"):
+        DeSync(reach=0)

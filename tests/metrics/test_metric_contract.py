@@ -10,10 +10,12 @@ from metric_inputs import clip_ids
 from v2abench.contracts import Bootstrap, Direction, Metric, Score
 from v2abench.metrics import signal
 from v2abench.metrics.av_align import AVAlign, AVAlignExcess
+from v2abench.metrics.class_agreement import ClassAgreement
 from v2abench.metrics.frechet import FrechetDistance, FrechetDistanceInfinity
 from v2abench.metrics.inception import InceptionScore
 from v2abench.metrics.kernel import KernelAudioDistance, KernelInceptionDistance
 from v2abench.metrics.kl import KLDivergence
+from v2abench.metrics.onset_f1 import OnsetF1
 from v2abench.metrics.pesq import PESQ
 
 METRICS: list[Metric] = [
@@ -25,6 +27,8 @@ METRICS: list[Metric] = [
     KernelAudioDistance(),
     AVAlign(),
     AVAlignExcess(),
+    ClassAgreement(),
+    OnsetF1(),
     PESQ(),
     signal.LevelDifference(),
     signal.loudness(),

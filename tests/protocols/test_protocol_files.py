@@ -34,6 +34,8 @@ def test_the_fingerprint_follows_choices_not_words() -> None:
     assert (
         base.fingerprint == parse_protocol(GOOD.replace("summary: test", "summary: other"), "x").fingerprint
     )
+    told = GOOD.replace("name: AV}", "name: AV, about: some words}")
+    assert base.fingerprint == parse_protocol(told, "x").fingerprint
     assert base.fingerprint != parse_protocol(GOOD.replace("seconds: 2", "seconds: 3"), "x").fingerprint
 
 

@@ -1,4 +1,4 @@
-"""A table that cannot rank the controls properly is broken: the `impacts` protocol on rendered clips."""
+"""A table that cannot rank the controls properly is broken: general networks on rendered clips."""
 
 import shutil
 from pathlib import Path
@@ -8,9 +8,28 @@ from scipy.stats import ttest_rel
 
 from v2abench.api import Options, evaluate_models
 from v2abench.datasets.opening import DatasetOptions, open_dataset
+from v2abench.protocols.schema import parse_protocol
 from v2abench.runs.evaluation import Run
 from v2abench.runs.report import Report, ScoreRecord
 
+PROTOCOL = """
+name: general
+version: 1
+summary: The metrics of `light` without PESQ, at the size of the clips of impacts.
+window: {seconds: 4.0, minimum: 0.5, tolerance: 0.1}
+networks:
+  motion: {short_side: 96}
+metrics:
+  - {metric: frechet_distance, name: FD_aiSFX, options: {embedding: aisfx.embedding}}
+  - {metric: kl, name: KL_aiSFX, options: {logits: aisfx.logits}}
+  - {metric: inception_score, name: IS_aiSFX, options: {logits: aisfx.logits, splits: 10}}
+  - {metric: kad, name: KAD_aiSFX, options: {embedding: aisfx.embedding}}
+  - {metric: av_align, name: AV-Align}
+  - {metric: av_align_excess, name: AV-Align-excess}
+  - {metric: level_difference, name: Level-Diff}
+  - {metric: loudness, name: Loudness}
+  - {metric: silence_share, name: Silence}
+"""
 CONTROLS = ["ground-truth", "shifted:0.4", "shuffled", "noise", "silence"]
 
 
@@ -23,7 +42,9 @@ def runs(aisfx_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> di
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("V2ABENCH_HOME", str(home))
         dataset = open_dataset("impacts", DatasetOptions(limit=64))
-        found = evaluate_models(CONTROLS, dataset, "impacts", Options(output=home / "runs"))
+        found = evaluate_models(
+            CONTROLS, dataset, parse_protocol(PROTOCOL, "general.yaml"), Options(output=home / "runs")
+        )
     return {run.report.model.name: run for run in found}
 
 

@@ -14,6 +14,7 @@ from v2abench.cli import (
     checking,
     environment,
     evaluating,
+    impacts,
     listing,
     prefs,
     selftest,
@@ -58,5 +59,6 @@ app.add_typer(listing.models, name="models")
 app.add_typer(listing.metrics, name="metrics")
 app.add_typer(listing.datasets, name="datasets")
 app.add_typer(listing.protocols, name="protocols")
+app.add_typer(impacts.app, name="impacts")
 app.add_typer(weights.app, name="weights")
 app.add_typer(cache.app, name="cache")

@@ -46,7 +46,10 @@ class PictureEncoder(nn.Module):
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
         self.planes = nn.Sequential(
-            *_plane(channels, 16, (2, 2)), *_plane(16, 24, (2, 2)), *_plane(24, 32, (2, 2)), *_plane(32, 48, (2, 2))
+            *_plane(channels, 16, (2, 2)),
+            *_plane(16, 24, (2, 2)),
+            *_plane(24, 32, (2, 2)),
+            *_plane(32, 48, (2, 2)),
         )
         self.mix = nn.Sequential(*_line(432, width), *_line(width, width))
 
@@ -104,14 +107,18 @@ def whole_video(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Raises `ClipFault` for a shorter video, and for one that is not square.
     """
     if frames.shape[1:] != (48, 48, 3):
-        raise ClipFault("undefined", f"the networks of impacts see square videos, this one is {frames.shape[1:3]}")
+        raise ClipFault(
+            "undefined", f"the networks of impacts see square videos, this one is {frames.shape[1:3]}"
+        )
     return _whole(frames, FRAMES, FRAME_RATE, "video")
 
 
 def _whole(values: NDArray[np.generic], count: int, rate: int, what: str) -> NDArray[np.generic]:
     missing = count - len(values)
     if missing > _TOLERANCE_S * rate:
-        raise ClipFault("too-short", f"the networks of impacts want 4 s, the {what} has {len(values) / rate:.2f} s")
+        raise ClipFault(
+            "too-short", f"the networks of impacts want 4 s, the {what} has {len(values) / rate:.2f} s"
+        )
     if missing <= 0:
         return values[:count]
     return np.concatenate([values, np.repeat(values[-1:], missing, axis=0)])

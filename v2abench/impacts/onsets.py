@@ -32,6 +32,8 @@ _LOWEST_FLOOR = -5.0
 _RISE_FRAMES = 2
 _LEAST_FLUX = 0.28
 _APART_FRAMES = 7
+_EDGE_FRAMES = 2
+"""Of either end, where windows reach beyond the sound and its edge would pass for an onset."""
 _EARLY_S = 0.003
 """By so much a window that holds the onset is early, on average."""
 
@@ -41,7 +43,10 @@ def flux(mel: NDArray[np.float32]) -> NDArray[np.float32]:
     quiet = np.percentile(mel, _QUIET_PERCENTILE, axis=0)
     raised = np.maximum(mel, np.maximum(quiet + _ABOVE_QUIET, _LOWEST_FLOOR))
     rise = np.maximum(raised[_RISE_FRAMES:] - raised[:-_RISE_FRAMES], 0.0).mean(axis=1)
-    return np.concatenate([np.zeros(_RISE_FRAMES), rise]).astype(np.float32)
+    curve = np.concatenate([np.zeros(_RISE_FRAMES), rise]).astype(np.float32)
+    curve[: _RISE_FRAMES + _EDGE_FRAMES] = 0.0
+    curve[-_EDGE_FRAMES:] = 0.0
+    return curve
 
 
 def onset_times(mel: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -197,7 +197,9 @@ def material_and_kind(split: str, index: int) -> tuple[Material, str]:
     return MATERIALS[pair % len(MATERIALS)], MOTIONS[pair // len(MATERIALS)]
 
 
-def _draw_actors(rng: Generator, kind: str, material: Material) -> tuple[tuple[Actor, ...], tuple[Event, ...]]:
+def _draw_actors(
+    rng: Generator, kind: str, material: Material
+) -> tuple[tuple[Actor, ...], tuple[Event, ...]]:
     """Draw one or two objects until their impacts together are a good list."""
     second_kind = "drop" if kind == "strike" or rng.random() < 0.5 else "strike"
     two, close = rng.random(size=2) < 0.5

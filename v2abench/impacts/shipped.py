@@ -49,7 +49,9 @@ def with_shipped(network: ModuleT, name: str) -> ModuleT:
     """Return `network` with the shipped weights, in float32, for inference."""
     state = {key: value.float() for key, value in load(weights_bytes(name)).items()}
     network.load_state_dict(state, strict=False)
-    missing = [key for key, value in network.state_dict().items() if value.is_floating_point() and key not in state]
+    missing = [
+        key for key, value in network.state_dict().items() if value.is_floating_point() and key not in state
+    ]
     if missing or state.keys() - network.state_dict().keys():
         raise UnavailableError(f"the weights of {name!r} are of another network; train them again")
     return network.eval().requires_grad_(False)

@@ -71,7 +71,10 @@ class Comparison(nn.Module):
         self.of_picture = nn.Linear(WIDTH, WIDTH)
         self.of_sound = nn.Linear(WIDTH, WIDTH)
         self.refine = nn.Sequential(
-            nn.BatchNorm1d(_HEADS), nn.Conv1d(_HEADS, 32, 5, padding=2), nn.ReLU(), nn.Conv1d(32, 8, 3, padding=1)
+            nn.BatchNorm1d(_HEADS),
+            nn.Conv1d(_HEADS, 32, 5, padding=2),
+            nn.ReLU(),
+            nn.Conv1d(32, 8, 3, padding=1),
         )
         self.classify = nn.Linear(8 * (2 * _LAGS + 1), len(OFFSETS))
 
@@ -156,7 +159,9 @@ def _forward(encode: nn.Module, device: str, rate: int) -> Forward:
         for prepared in batch:
             clip = torch.from_numpy(prepared.inputs["clip"]).to(device)
             parts = torch.stack([clip[rate * start : rate * (start + SEGMENT)] for start in STARTS])
-            found.append({"segments": encode(parts).cpu().numpy(), "frames": encode(clip[None])[0].cpu().numpy()})
+            found.append(
+                {"segments": encode(parts).cpu().numpy(), "frames": encode(clip[None])[0].cpu().numpy()}
+            )
         return found
 
     return forward

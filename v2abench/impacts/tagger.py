@@ -46,7 +46,7 @@ class TaggerNet(nn.Module):
 
 @dataclass(frozen=True)
 class ImpactsTagger:
-    """The `impacts_tagger` network: `embedding` (32,) and `logits` (8,) float32, in the order of `MATERIALS`."""
+    """The `impacts_tagger` network: `embedding` (32,) and `logits` (8,) float32, in `MATERIALS`' order."""
 
     name: ClassVar[str] = "impacts_tagger"
     version: ClassVar[int] = 1
@@ -71,7 +71,8 @@ class ImpactsTagger:
         @torch.inference_mode()
         def forward(batch: Sequence[Prepared]) -> list[Mapping[str, Array]]:
             mel = torch.from_numpy(np.stack([clip.inputs["mel"] for clip in batch])).to(device)
-            embeddings, logits = (output.cpu().numpy() for output in network(mel))
-            return [{"embedding": e, "logits": l} for e, l in zip(embeddings, logits, strict=True)]
+            names = ("embedding", "logits")
+            clips = zip(*(output.cpu().numpy() for output in network(mel)), strict=True)
+            return [dict(zip(names, clip, strict=True)) for clip in clips]
 
         return forward

@@ -25,7 +25,6 @@ from v2abench.home import home
 from v2abench.impacts.materials import MATERIALS
 from v2abench.impacts.pictures import render_frames
 from v2abench.impacts.scenes import (
-    FRAMES,
     MOST_EVENTS,
     VERSION,
     Scene,
@@ -33,7 +32,7 @@ from v2abench.impacts.scenes import (
     material_and_kind,
     split_size,
 )
-from v2abench.impacts.sounds import SAMPLES, render_sound
+from v2abench.impacts.sounds import render_sound
 from v2abench.impacts.spectrograms import log_mel
 from v2abench.progress import Progress, silent
 

@@ -17,7 +17,7 @@ from v2abench.impacts.training.loop import Recipe, finish, fit
 from v2abench.impacts.training_data import TrainingData
 from v2abench.progress import Progress, silent
 
-RECIPE = Recipe(steps=440, batch=40, learning_rate=2e-3)
+RECIPE = Recipe(steps=400, batch=40, learning_rate=2e-3)
 CANDIDATES = 16
 HOLLOW = 4
 """Sounds without any event in a batch, which are near no picture."""
@@ -46,7 +46,7 @@ def train_embedding(
         "and with silence and noise",
         "data": f"{train.count} clips of {train.split}",
     }
-    return finish(network, recipe, trained, folder, facts, lambda: held_out(network, World(test)))
+    return finish(network, recipe, trained, folder, facts=facts, judge=lambda: held_out(network, World(test)))
 
 
 def _loss(network: EmbeddingNet, frames: Tensor, mels: Tensor, materials: Tensor, events: Tensor) -> Tensor:

@@ -86,6 +86,7 @@ def finish(
     recipe: Recipe,
     trained: Trained,
     folder: Path,
+    *,
     facts: Mapping[str, Any],
     judge: Callable[[], Mapping[str, Any]],
 ) -> dict[str, Any]:

@@ -48,14 +48,16 @@ def train_sync(
         exact = OFFSETS[classes] + rng.uniform(-0.03, 0.03, size=recipe.batch)
         starts = draw_starts(rng, exact)
         pictures, sounds = cut(world, indices, starts)
-        return _loss(network, worn(rng, pictures), sounds, torch.from_numpy(classes), _events(world, indices, starts))
+        return _loss(
+            network, worn(rng, pictures), sounds, torch.from_numpy(classes), _events(world, indices, starts)
+        )
 
     trained = fit(network, loss, recipe, folder, progress)
     facts = {
         "task": "offset between picture and sound, 21 classes of -1 to 1 s, over segments of 3 s",
         "data": f"{train.count} clips of {train.split}",
     }
-    return finish(network, recipe, trained, folder, facts, lambda: held_out(network, World(test)))
+    return finish(network, recipe, trained, folder, facts=facts, judge=lambda: held_out(network, World(test)))
 
 
 def draw_starts(rng: Generator, offsets: np.ndarray) -> np.ndarray:
@@ -84,7 +86,12 @@ def _events(world: World, indices: Indices, starts: np.ndarray) -> tuple[Tensor,
     at = np.arange(SEGMENT)
     times = starts / (1, MELS_PER_FRAME)
     found = [
-        np.stack([np.interp(start + at, np.arange(FRAMES), curve) for curve, start in zip(curves, side, strict=True)])
+        np.stack(
+            [
+                np.interp(start + at, np.arange(FRAMES), curve)
+                for curve, start in zip(curves, side, strict=True)
+            ]
+        )
         for side in times.T
     ]
     return torch.from_numpy(found[0]).float(), torch.from_numpy(found[1]).float()

@@ -18,7 +18,7 @@ from v2abench.impacts.training.loop import Recipe, finish, fit
 from v2abench.impacts.training_data import TrainingData
 from v2abench.progress import Progress, silent
 
-RECIPE = Recipe(steps=450, batch=64, learning_rate=2e-3)
+RECIPE = Recipe(steps=160, batch=48, learning_rate=3e-3)
 
 
 def train_tagger(
@@ -38,8 +38,11 @@ def train_tagger(
         return functional.cross_entropy(network(mels)[1], world.materials(indices), label_smoothing=0.05)
 
     trained = fit(network, loss, recipe, folder, progress)
-    facts = {"task": "material of the objects heard, 8 classes", "data": f"{train.count} clips of {train.split}"}
-    return finish(network, recipe, trained, folder, facts, lambda: accuracy(network, World(test)))
+    facts = {
+        "task": "material of the objects heard, 8 classes",
+        "data": f"{train.count} clips of {train.split}",
+    }
+    return finish(network, recipe, trained, folder, facts=facts, judge=lambda: accuracy(network, World(test)))
 
 
 def _masked(rng: Generator, mels: Tensor) -> Tensor:
@@ -59,4 +62,9 @@ def accuracy(network: TaggerNet, world: World) -> dict[str, Any]:
         material.name: round(float(right[world.data.materials == number].mean()), 4)
         for number, material in enumerate(MATERIALS)
     }
-    return {"split": world.data.split, "clips": len(indices), "accuracy": round(float(right.mean()), 4), "by_material": each}
+    return {
+        "split": world.data.split,
+        "clips": len(indices),
+        "accuracy": round(float(right.mean()), 4),
+        "by_material": each,
+    }
