@@ -114,6 +114,7 @@ class DPORun:
     data: PairData
     held_out: PairData
     objective: Objective
+    pair: Pair
     schedule: Schedule
     trainer: Trainer
     convention: Convention
@@ -128,6 +129,11 @@ class DPORun:
                 self._step()
                 advance(1)
         trainer.close()
+
+    def forwards(self) -> int:
+        """Return the network's passes of one sample each in training, the reference's among them."""
+        reference = 0 if self.objective.cached is not None else 1
+        return self.trainer.step * self.schedule.batch_size * 2 * (1 + reference)
 
     def _step(self) -> None:
         trainer = self.trainer
@@ -244,7 +250,7 @@ def start_dpo(
         checkpoint_blocks(model.network)
     trainer = Trainer(pair.policy, recipe, folder, fingerprint=fingerprint, accelerator=accelerator)
     objective = Objective(recipe, pair, cached, device)
-    return DPORun(recipe, used, held_out, objective, schedule, trainer, convention, panel)
+    return DPORun(recipe, used, held_out, objective, pair, schedule, trainer, convention, panel)
 
 
 def curriculum_of(recipe: DPORecipe) -> Curriculum:

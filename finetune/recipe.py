@@ -160,6 +160,10 @@ class PolicyGradientRecipe(TrainingRecipe):
             )
         if self.trained_steps >= self.num_rollout_steps:
             raise ValueError("trained_steps must be below num_rollout_steps: the last step is not trained")
+        if self.max_steps % self.num_iterations or self.save_steps % self.num_iterations:
+            raise ValueError(
+                "max_steps and save_steps must be multiples of num_iterations: a rollout is trained on whole"
+            )
         return self
 
 
@@ -176,6 +180,19 @@ def load_recipe(kind: type[Recipe], spec: str, overrides: Sequence[str] = ()) ->
 
     Raises `UnknownNameError`, or `V2ABenchError` naming file or override, field and cause.
     """
+    said = recipe_text(spec)
+    for override in overrides:
+        _override(said, override)
+    try:
+        return kind.model_validate(said)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the recipe"
+        raise V2ABenchError(f"recipe {spec}, {place}: {first['msg']}") from error
+
+
+def recipe_text(spec: str) -> dict[str, Any]:
+    """Return what the recipe of that name or YAML file says, not yet validated; raises as `load_recipe`."""
     if spec.endswith((".yaml", ".yml")):
         path = Path(spec)
         if not path.is_file():
@@ -191,14 +208,7 @@ def load_recipe(kind: type[Recipe], spec: str, overrides: Sequence[str] = ()) ->
         raise V2ABenchError(f"{spec} is not YAML: {error}") from error
     if not isinstance(said, dict):
         raise V2ABenchError(f"--recipe {spec} must hold names and values")
-    for override in overrides:
-        _override(said, override)
-    try:
-        return kind.model_validate(said)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the recipe"
-        raise V2ABenchError(f"recipe {spec}, {place}: {first['msg']}") from error
+    return said
 
 
 def _override(said: dict[str, Any], override: str) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from v2abench import registry
@@ -16,6 +17,9 @@ from v2abench.progress import Progress, silent
 
 if TYPE_CHECKING:
     from v2abench.features.extraction import Extractor
+
+ALIGNED_CARD = "aligned.json"
+"""What makes a folder an aligned model, which may stand for `--model aligned:FOLDER`."""
 
 _LABEL = re.compile(r"^(?P<label>[^=:]+)=(?P<spec>.+)$")
 
@@ -63,13 +67,16 @@ class NamedModel:
 
 
 def open_model(spec: str, context: ModelContext) -> NamedModel:
-    """Return the model that `spec` names: `NAME`, `NAME:ARGUMENT`, or `LABEL=` before either.
+    """Return the model that `spec` names: `NAME`, `NAME:ARGUMENT`, a folder of an aligned model, or
+    `LABEL=` before any of them.
 
     Raises `UnknownNameError`, or `V2ABenchError` from the model's own opener.
     """
     labelled = _LABEL.match(spec)
     label, rest = (labelled["label"], labelled["spec"]) if labelled else (None, spec)
     name, _, argument = rest.partition(":")
+    if name not in registry.names("models") and (Path(rest) / ALIGNED_CARD).is_file():
+        name, argument = "aligned", rest
     opener: ModelOpener = registry.load("models", name)
     model = opener(argument, context)
     info = replace(model.info, name=label) if label else model.info

@@ -2,6 +2,10 @@
 
 import csv
 import logging
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from toy_flow import ToyFlow, toy_data
 from torch import Tensor
+from toy_flow import ToyFlow, toy_data
 
 from v2abench.errors import V2ABenchError
 from v2abench.finetune import checkpoints
@@ -301,3 +305,33 @@ def test_a_warning_where_both_errors_rise(caplog: pytest.LogCaptureFixture) -> N
         assert not caplog.text
         assert warn_where_both_rise(rows(0.1, 0.2))
     assert "rise together" in caplog.text
+
+
+def test_two_processes_are_one_with_twice_the_batch(
+    pairs: Path, whole: tuple[DPORun, Path], tmp_path: Path
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {
+        **os.environ,
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "ACCELERATE_USE_CPU": "true",
+        "OMP_NUM_THREADS": "1",
+    }
+    script = Path(__file__).parent / "two_processes.py"
+    command = [sys.executable, str(script), str(pairs), str(tmp_path / "run"), str(tmp_path)]
+    running = [
+        subprocess.Popen(command, env={**shared, "RANK": rank, "LOCAL_RANK": rank}, stderr=subprocess.PIPE)
+        for rank in ("0", "1")
+    ]
+    for process in running:
+        told = process.communicate(timeout=300)[1].decode()
+        assert process.returncode == 0, told[-2000:]
+    np.testing.assert_allclose(column(tmp_path / "run", "loss"), column(whole[1], "loss"), rtol=0, atol=1e-3)
+    for rank in (0, 1):
+        weights = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        for name, weight in whole[0].trainer.raw_weights().items():
+            torch.testing.assert_close(weights[name], weight, atol=1e-3, rtol=0)

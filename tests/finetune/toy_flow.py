@@ -159,3 +159,10 @@ def toy_data(folder: Path, model: ToyFlow | None = None, clips: int = 16) -> Pai
     return prepare_pairs(
         model or ToyFlow(), read_pairs(path), folder / "prepared", seconds=SECONDS, fingerprint="toy"
     )
+
+
+def first_channel(clips: Sequence[Clip], sounds: Sequence[Audio]) -> Tensor:
+    """A reward: the mean of the latent's first channel."""
+    values = [float(sound.samples[0].reshape(SHAPE)[:, 0].mean()) for sound in sounds]
+    assert len(values) == len(clips)
+    return torch.tensor(values)

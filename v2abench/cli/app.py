@@ -14,6 +14,7 @@ from v2abench.cli import (
     checking,
     environment,
     evaluating,
+    finetune,
     impacts,
     listing,
     prefs,
@@ -55,6 +56,7 @@ app.command("doctor")(environment.doctor_command)
 app.add_typer(boards.app, name="leaderboard")
 app.add_typer(prefs.app, name="prefs")
 app.add_typer(audioscore.app, name="audioscore")
+app.add_typer(finetune.app, name="finetune")
 app.add_typer(listing.models, name="models")
 app.add_typer(listing.metrics, name="metrics")
 app.add_typer(listing.datasets, name="datasets")
