@@ -4,12 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNS := runs
 CLIPS := 64
-CONTROLS := ground-truth shifted:0.4 shuffled noise silence
+MODELS := ground-truth reconstruction tiny-flow shifted:0.4 shuffled noise silence
 
 .PHONY: help setup eval test lint clean
 
 help:
-	@echo "make eval   set up, render $(CLIPS) clips, evaluate the controls, write $(RUNS)/leaderboard.{md,csv}"
+	@echo "make eval   set up, render $(CLIPS) clips, evaluate tiny-flow and controls, write $(RUNS)/leaderboard.{md,csv}"
 	@echo "make test   set up and run the tests"
 	@echo "make lint   ruff, and mypy against the installed wheel"
 
@@ -29,10 +29,10 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 setup: $(VENV)/.installed
 
 eval: setup
-	$(BIN)/v2abench eval --dataset impacts --limit $(CLIPS) --protocol light --output $(RUNS) --overwrite \
-	  $(addprefix --model ,$(CONTROLS))
-	$(BIN)/v2abench leaderboard build $(addprefix $(RUNS)/impacts-test/light/,$(CONTROLS)) \
-	  --output $(RUNS)/leaderboard --sort-by FD_aiSFX --quiet
+	$(BIN)/v2abench eval --dataset impacts --limit $(CLIPS) --protocol impacts --output $(RUNS) --overwrite \
+	  $(addprefix --model ,$(MODELS))
+	$(BIN)/v2abench leaderboard build $(addprefix $(RUNS)/impacts-test/impacts/,$(MODELS)) \
+	  --output $(RUNS)/leaderboard --sort-by Onset-F1 --quiet
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest

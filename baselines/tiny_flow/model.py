@@ -30,7 +30,7 @@ from v2abench.media.reading import AudioWindow, read_audio
 from v2abench.models import GenerationOptions, ModelContext
 
 SAMPLING = Sampling(steps=8, guidance_scale=2.0, method="euler", shift=3.0)
-"""Chosen on the validation split; see the card beside the weights."""
+"""Chosen on the validation split; docs/tiny-flow.md has the table."""
 
 SHORTEST_S = 0.4
 LONGEST_S = 16.0
@@ -60,7 +60,7 @@ class TinyFlow:
         return self.parts.flow
 
     @cached_property
-    def recipe(self) -> Mapping[str, object]:
+    def recipe(self) -> Mapping[str, bool | int | float | str]:
         """What its sounds depend on beside the request."""
         chosen = self.sampling
         return {
@@ -150,7 +150,7 @@ class Reconstruction:
     )
 
     @property
-    def recipe(self) -> Mapping[str, object]:
+    def recipe(self) -> Mapping[str, bool | int | float | str]:
         """The latent space, by its file."""
         return {"weights_sha256": sha256(self.model.file)}
 

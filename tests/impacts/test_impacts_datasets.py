@@ -14,7 +14,7 @@ def asked(monkeypatch) -> list:
     calls = []
     real = datasets.render
 
-    def record(split, indices, folder, workers, progress):
+    def record(split, indices, folder, workers, progress=None):
         calls.append((split, list(indices), folder))
         monkeypatch.setattr("v2abench.impacts.rendering._rendered", lambda *args: iter(()))
         return real(split, calls[-1][1], folder, workers, progress)
@@ -42,11 +42,20 @@ def test_distractors_are_as_many_from_the_end_of_the_split(tmp_path, asked):
     assert asked[0][1] == [0, 1, 2, 253, 254, 255]
 
 
-@pytest.mark.parametrize(("limit", "clips", "distractors"), [(None, 256, 0), (200, 200, 56), (999, 256, 0)])
+@pytest.mark.parametrize(
+    ("limit", "clips", "distractors"), [(None, 256, 256), (200, 200, 56), (999, 256, 256)]
+)
 def test_distractors_never_are_evaluated_clips(tmp_path, asked, limit, clips, distractors):
     dataset = impacts_dataset("val", limit, cache=tmp_path, distractors=True)
     assert (len(dataset.clips), len(dataset.distractors)) == (clips, distractors)
     assert len({clip.id for clip in (*dataset.clips, *dataset.distractors)}) == clips + distractors
+
+
+def test_distractors_of_a_whole_split_are_of_another(tmp_path, asked):
+    dataset = impacts_dataset("test", cache=tmp_path, distractors=True)
+    assert [split for split, _, _ in asked] == ["test", "val"]
+    assert {clip.id[:3] for clip in dataset.distractors} == {"val"}
+    assert len(dataset.distractors) == 256
 
 
 def test_the_whole_test_split_by_default(tmp_path, asked):

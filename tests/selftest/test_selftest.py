@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from v2abench.errors import V2ABenchError
 from v2abench.selftest import upstream
 from v2abench.selftest.checks import CHECKS, by_name, run_checks
 
@@ -65,3 +66,10 @@ def test_the_oracle_tells_why_it_cannot_answer(tmp_path: Path) -> None:
     arrays, problem = upstream.ask(Path(sys.executable), "passt", tmp_path, None)
     assert arrays == {}
     assert problem == "ModuleNotFoundError: No module named 'hear21passt'"
+
+
+def test_a_python_without_numpy_1_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(upstream, "NEWEST", (3, 0))
+    with pytest.raises(V2ABenchError, match=r"3\.11 or 3\.12"):
+        upstream.prepare_environment(tmp_path, lambda line: None)
+    assert not (tmp_path / "bin").exists()

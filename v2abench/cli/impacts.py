@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from v2abench.cli import options as shared
 from v2abench.cli.consoles import messages, results, show_progress
 from v2abench.cli.options import AsJson
 
@@ -72,3 +73,38 @@ def oracle_command(
     results.print(f"{len(grades)} clips graded", highlight=False)
     for clip, fault in faults.items():
         results.print(f"  failed {clip}: {fault}", style="red", markup=False, highlight=False)
+
+
+@app.command("validate")
+def validate_command(
+    limit: Annotated[int, typer.Option("--limit", min=10, max=512, help="Clips of the test split.")] = 64,
+    protocol: shared.Protocol = "impacts",
+    output: Annotated[Path, typer.Option("--output", help="Folder for tables, plot and runs.")] = Path(
+        "validation"
+    ),
+    workers: shared.Workers = None,
+    resamples: Annotated[int, typer.Option("--resamples", min=1, help="For the intervals.")] = 500,
+    seed: Annotated[int, typer.Option("--seed", help="Of corruptions, samples and intervals.")] = 0,
+) -> None:
+    """Hold every metric against the oracle, over controls, corruptions and tiny-flow's samples."""
+    from v2abench.api import Options
+    from v2abench.datasets.opening import DatasetOptions, open_dataset
+    from v2abench.impacts.validation.conditions import CONDITIONS, GRADES, gather
+    from v2abench.impacts.validation.correlation import correlations
+    from v2abench.impacts.validation.report import shown, write_validation
+    from v2abench.protocols.schema import load_protocol
+
+    processes, chosen = shared.default_workers(workers), load_protocol(protocol)
+    dataset = open_dataset("impacts", DatasetOptions(limit=limit, workers=processes, progress=show_progress))
+    options = Options(
+        output / "runs", workers=processes, seed=seed, bootstrap=0, overwrite=True, progress=show_progress
+    )
+    evidence = gather(dataset, chosen, CONDITIONS, options)
+    found = correlations(evidence, resamples, seed)
+    table = Table("metric", "over", *(f"ρ, {grade}" for grade in GRADES))
+    for metric, over in dict.fromkeys((one.metric, one.over) for one in found):
+        row = [one for one in found if (one.metric, one.over) == (metric, over)]
+        table.add_row(metric, over, *(shown(one) for one in row))
+    results.print(table)
+    for path in write_validation(evidence, found, output):
+        messages.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)

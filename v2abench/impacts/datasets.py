@@ -21,8 +21,9 @@ def impacts_dataset(
 
     Clips that the folder lacks are rendered. With `distractors`, as many clips
     again as are evaluated come from the end of the split, fewer where it has no
-    more. Raises `V2ABenchError` for an unknown split, a limit below 1 and a
-    folder that cannot be written.
+    more; where the whole split is evaluated, from `val` (`test` for `val`). Raises
+    `V2ABenchError` for an unknown split, a limit below 1 and a folder that cannot be
+    written.
     """
     size = split_size(split)
     if limit is not None and limit < 1:
@@ -32,11 +33,16 @@ def impacts_dataset(
     count = size if limit is None else min(limit, size)
     further = min(count, size - count) if distractors else 0
     indices = [*range(count), *range(size - further, size)]
-    clips = render(split, indices, cache / "impacts" / VERSION / split, workers, progress)
+    folder = cache / "impacts" / VERSION
+    clips = render(split, indices, folder / split, workers, progress)
+    others = clips[count:]
+    if distractors and not further:
+        other = "test" if split == "val" else "val"
+        others = render(other, range(min(count, split_size(other))), folder / other, workers)
     return Dataset(
         name="impacts",
         spec=f"impacts/{split}" if count == size else f"impacts/{split}[:{count}]",
         clips=clips[:count],
-        distractors=clips[count:],
+        distractors=others,
         notes=(f"impacts version {VERSION}",),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,10 @@ from v2abench.contracts import Bootstrap
 from v2abench.datasets.folder import AUDIO_SUFFIXES, VIDEO_SUFFIXES, media_by_stem
 from v2abench.errors import ClipFault, V2ABenchError
 from v2abench.impacts.oracle import Grade, answer_to, grade
+from v2abench.impacts.scenes import is_clip_id
 from v2abench.media.reading import read_audio
 from v2abench.metrics.bootstrap import mean_interval
 from v2abench.progress import Progress, silent
-
-_ID = re.compile(r"(train|val|test)-\d{6}")
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ def grade_folder(folder: Path, progress: Progress = silent) -> tuple[dict[str, G
     """
     place = folder / "audio" if (folder / "audio").is_dir() else folder
     files = media_by_stem(place, AUDIO_SUFFIXES + VIDEO_SUFFIXES, str(folder))
-    clips = [stem for stem in sorted(files) if _ID.fullmatch(stem)]
+    clips = [stem for stem in sorted(files) if is_clip_id(stem)]
     if not clips:
         raise V2ABenchError(f"{folder}: no sound is named like a clip of impacts, such as test-000017.wav")
     grades, faults = {}, {}

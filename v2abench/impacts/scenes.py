@@ -139,6 +139,12 @@ def split_size(split: str) -> int:
     return SPLITS[split]
 
 
+def is_clip_id(name: str) -> bool:
+    """Say whether a clip of the world is called so, as `test-000017` is."""
+    match = _ID.fullmatch(name)
+    return match is not None and int(match[2]) < SPLITS[match[1]]
+
+
 def scene_of(clip_id: str) -> Scene:
     """Return the scene behind a clip's id, such as `test-000017`; raises `V2ABenchError`."""
     match = _ID.fullmatch(clip_id)

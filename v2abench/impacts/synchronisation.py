@@ -186,8 +186,8 @@ class ImpactsSync:
 
     def compute(self, inputs: Mapping[Stream, Mapping[str, Array]]) -> Mapping[str, Array]:
         """Compare one clip's segments."""
-        picture = torch.from_numpy(inputs["video"]["impacts_sync_video.segments"])
-        sound = torch.from_numpy(inputs["generated"]["impacts_sync_audio.segments"])
+        picture = torch.tensor(inputs["video"]["impacts_sync_video.segments"])
+        sound = torch.tensor(inputs["generated"]["impacts_sync_audio.segments"])
         with torch.inference_mode():
             return {"logits": _comparison()(picture, sound).numpy()}
 

@@ -1,4 +1,4 @@
-"""The world's tagger: which of eight materials is heard, and an embedding for Fréchet distances.
+"""The world's tagger: which of eight materials is heard, or nothing, and an embedding for Fréchet distances.
 
 It stands in for PANNs and PaSST on the embedded benchmark. What it says holds for
 sounds of this world only.
@@ -24,18 +24,20 @@ from v2abench.impacts.spectrograms import log_mel
 if TYPE_CHECKING:
     from v2abench.media.reading import AudioWindow
 
+CLASSES = (*(material.name for material in MATERIALS), "nothing")
+"""What it tells apart: the materials, and silence or steady noise."""
 DIMENSIONS = 32
 """Of the embedding: few, so that FD is well determined on a hundred clips."""
 
 
 class TaggerNet(nn.Module):
-    """(B, 400, 64) log-mel in; (B, 32) embeddings and (B, 8) logits out."""
+    """(B, 400, 64) log-mel in; (B, 32) embeddings and (B, 9) logits over `CLASSES` out."""
 
     def __init__(self, width: int = 96) -> None:
         super().__init__()
         self.encoder = SoundEncoder(width)
         self.project = nn.Linear(2 * width, DIMENSIONS)
-        self.classify = nn.Linear(DIMENSIONS, len(MATERIALS))
+        self.classify = nn.Linear(DIMENSIONS, len(CLASSES))
 
     def forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:
         """Encode instants, pool them by mean and maximum, and classify."""
@@ -46,7 +48,7 @@ class TaggerNet(nn.Module):
 
 @dataclass(frozen=True)
 class ImpactsTagger:
-    """The `impacts_tagger` network: `embedding` (32,) and `logits` (8,) float32, in `MATERIALS`' order."""
+    """The `impacts_tagger` network: `embedding` (32,) and `logits` (9,) float32 over `CLASSES`."""
 
     name: ClassVar[str] = "impacts_tagger"
     version: ClassVar[int] = 1

@@ -33,14 +33,18 @@ from v2abench.weights.deterministic import fill_, values, weights_mode
 from v2abench.weights.registry import local_path, state
 
 MINUTES = 20
+NEWEST = (3, 13)
+"""From this Python on, there is no NumPy 1."""
 
-BASE = ("numpy<2", "setuptools<81", "torch==2.9.1", "torchvision==0.24.1", "torchaudio==2.9.1")
+BASE = ("numpy==1.26.4", "setuptools<81", "torch==2.9.1", "torchvision==0.24.1", "torchaudio==2.9.1")
 SHARED = (
-    *("numpy<2", "braceexpand", "einops", "ftfy", "h5py", "iopath", "librosa", "matplotlib", "pandas"),
-    *("progressbar", "pytorchvideo", "regex", "scikit-learn", "soundfile", "timm", "torchlibrosa", "tqdm"),
-    *("transformers", "wandb", "webdataset", "wget"),
+    *("braceexpand==0.1.7", "einops==0.8.2", "ftfy==6.3.1", "h5py==3.16.0", "iopath==0.1.10"),
+    *("librosa==0.11.0", "matplotlib==3.11.2", "numba==0.68.1", "numpy==1.26.4", "pandas==3.0.6"),
+    *("progressbar==2.5", "pytorchvideo==0.1.5", "regex==2026.11.19", "scikit-learn==1.9.1", "scipy==1.17.1"),
+    *("soundfile==0.14.0", "timm==1.0.31", "torchlibrosa==0.1.0", "tqdm==4.70.1", "transformers==5.24.0"),
+    *("wandb==0.31.0", "webdataset==1.0.2", "wget==3.2"),
 )
-"""What the packages import, at versions that go together; their own pins do not."""
+"""What the packages import, at versions that go together; their own pins do not. Python 3.11 and 3.12."""
 
 Say = Callable[[str], None]
 Ours = Callable[[str | None], Mapping[str, Array]]
@@ -103,6 +107,11 @@ def prepare_environment(folder: Path, say: Say) -> Path:
     """Return the Python of the environment, made and filled where that was not yet done."""
     python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
     if not python.is_file():
+        if sys.version_info >= NEWEST:
+            raise V2ABenchError(
+                "selftest --upstream: laion-clap needs NumPy 1, which Python "
+                f"{sys.version_info.major}.{sys.version_info.minor} cannot have; use Python 3.11 or 3.12"
+            )
         say(f"making an environment for the public packages in {folder}")
         _run([sys.executable, "-m", "venv", str(folder)], folder, "no environment could be made")
     for number, packages in enumerate((BASE, SHARED)):

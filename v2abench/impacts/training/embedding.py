@@ -80,18 +80,22 @@ def held_out(network: EmbeddingNet, world: World) -> dict[str, Any]:
         "split": world.data.split,
         "clips": world.data.count,
         "candidates": CANDIDATES,
-        "own_sound_first": round(_own_first(cosines, any_clip), 4),
-        "own_sound_first_of_same_material": round(_own_first(cosines, materials[:, None] == materials), 4),
+        "own_sound_first": _own_first(cosines, any_clip),
+        "own_sound_first_of_same_material": _own_first(cosines, materials[:, None] == materials),
     }
 
 
-def _own_first(cosines: np.ndarray, allowed: np.ndarray) -> float:
+def _own_first(cosines: np.ndarray, allowed: np.ndarray) -> float | None:
     """Return the probability that the own sound is nearer than 15 others drawn from the allowed ones.
 
-    Exact, over all draws: with n others of which k are nearer, it is C(n − k, 15) / C(n, 15).
+    Exact, over all draws: with n others of which k are nearer, it is C(n − k, 15) / C(n, 15). Clips
+    with fewer than 15 others do not count; None where that is all of them.
     """
     nearer = ((cosines > np.diag(cosines)[:, None]) & allowed).sum(axis=1)
     others = allowed.sum(axis=1) - 1
-    place = np.arange(CANDIDATES - 1)
-    shares = np.clip(others[:, None] - nearer[:, None] - place, 0, None) / (others[:, None] - place)
-    return float(shares.prod(axis=1).mean())
+    enough = others >= CANDIDATES - 1
+    if not enough.any():
+        return None
+    place, others, nearer = np.arange(CANDIDATES - 1), others[enough, None], nearer[enough, None]
+    shares = np.clip(others - nearer - place, 0, None) / (others - place)
+    return round(float(shares.prod(axis=1).mean()), 4)

@@ -1,0 +1,1 @@
+"""Which metrics tell the truth? Their correlation with the oracle: `v2abench impacts validate`."""
