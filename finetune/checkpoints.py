@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -58,6 +59,6 @@ def _present(folder: Path) -> list[Path]:
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError):
+    except (OSError, RuntimeError, EOFError, LookupError, ValueError, UnpicklingError):
         return None
     return state if {"fingerprint", "step"} <= state.keys() else None

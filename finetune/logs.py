@@ -82,13 +82,15 @@ def draw_curves(logs: Mapping[str, Log], path: Path, most: int = 24) -> None:
     if not curves:
         return
     rows = math.ceil(len(curves) / 4)
-    figure = Figure(figsize=(16, 3 * rows), layout="constrained")
+    figure = Figure(figsize=(16, 3 * rows))
+    figure.subplots_adjust(0.04, 0.08 / rows, 0.99, 1 - 0.1 / rows, hspace=0.3)
     for place, (title, log, column) in enumerate(curves):
         axes = figure.add_subplot(rows, 4, place + 1)
         steps, values = _points(log.rows, column)
         axes.plot(steps, values, linewidth=1)
         axes.set_title(title, fontsize=9)
         axes.tick_params(labelsize=8)
+        axes.locator_params(nbins=4)
     with atomic(path) as temporary:
         figure.savefig(temporary, format="png", dpi=80)
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 Reduction = Literal["mean", "sum"]
-LossType = Literal["sigmoid", "hinge", "ipo"]
+LossType = Literal["sigmoid", "hinge", "ipo", "sft"]
 BetaSchedule = Literal["constant", "quadratic"]
 
 
@@ -84,7 +84,8 @@ def dpo_logits(errors: PairErrors, beta: Tensor | float, loser_weight: float = 1
 def dpo_losses(errors: PairErrors, settings: DPOLoss, beta: Tensor | float | None = None) -> Tensor:
     """Return the (B,) losses, the supervised term included.
 
-    `ipo` is (-h/2 - 1/(2β))² (Azar et al., arXiv 2310.12036), for which β is its τ.
+    `ipo` is (-h/2 - 1/(2β))² (Azar et al., arXiv 2310.12036), for which β is its τ. `sft` is the
+    winner's error alone, plain flow matching: a control.
     """
     beta = settings.beta if beta is None else beta
     z = dpo_logits(errors, beta, settings.loser_weight)
@@ -96,6 +97,8 @@ def dpo_losses(errors: PairErrors, settings: DPOLoss, beta: Tensor | float | Non
             losses = functional.relu(1 - z)
         case "ipo":
             losses = (z / beta - 1 / (2 * beta)).square()
+        case "sft":
+            losses = errors.winner
     return losses + settings.sft_weight * errors.winner
 
 

@@ -95,7 +95,7 @@ class DPORecipe(TrainingRecipe):
     per_device_train_batch_size: Positive = 8
     gradient_accumulation_steps: Positive = 1
     beta: Rate = 600.0
-    loss_type: Literal["sigmoid", "hinge", "ipo"] = "sigmoid"
+    loss_type: Literal["sigmoid", "hinge", "ipo", "sft"] = "sigmoid"
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
     reduction: Literal["mean", "sum"] = "mean"
     loser_weight: Weight = 1.0

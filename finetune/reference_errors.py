@@ -41,10 +41,7 @@ def store_reference_errors(
         for start in range(0, len(missing), size):
             keys = missing[start : start + size]
             indices = [by_key[key] for key in keys]
-            looks = [
-                _errors(reference, data, recipe, indices, k, device) for k in range(recipe.precompute_ref)
-            ]
-            table = torch.stack(looks).permute(1, 2, 0).cpu()
+            table = _errors(reference, data, recipe, indices, device).permute(1, 2, 0).float().cpu()
             store.add(
                 {key: {"winner": row[0], "loser": row[1]} for key, row in zip(keys, table, strict=True)}
             )

@@ -14,7 +14,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,11 +21,10 @@ from v2abench.clips import Clip, Dataset
 from v2abench.contracts import Direction, Generated, ModelInfo, Request
 from v2abench.errors import ClipFault, UnknownNameError, V2ABenchError
 from v2abench.features.extraction import Extractor
-from v2abench.finetune.preferences.scoring import Sound, open_grader, score_sounds
+from v2abench.finetune.preferences.reward import AudioScoreReward
+from v2abench.home import home
 from v2abench.media.audio import Audio
 from v2abench.media.writing import write_audio
-from v2abench.metrics.audioscore_classifier import Classifier
-from v2abench.metrics.audioscore_components import Component
 from v2abench.models import NamedModel
 from v2abench.progress import silent
 from v2abench.protocols.schema import Protocol
@@ -64,66 +62,40 @@ def open_reward(
     workers: int = 0,
     offline: bool = False,
 ) -> Reward:
-    """Return the reward that `spec` names; features of videos and sounds are kept in `folder`.
+    """Return the reward that `spec` names; a metric keeps its features and sounds in `folder`.
+
+    AudioScore is the one that is named behind the colon, else that of the protocol's name.
 
     Raises `V2ABenchError` for what is none of them.
     """
     name, _, argument = spec.partition(":")
     if name != "audioscore" and argument:
         return imported_reward(spec)
-    extractor = Extractor(
-        folder / "features", protocol.window, device=device, workers=workers, progress=silent
-    )
     if name == "audioscore":
-        classifier, components = open_grader(protocol, argument or None, None)
-        if classifier is None:
-            raise V2ABenchError(
-                f"reward audioscore: there is no fitted AudioScore of protocol {protocol.name}; fit one with "
-                "`v2abench audioscore fit` and name it as audioscore:FILE"
-            )
-        return Graded(protocol, extractor, folder, classifier, components, transform, offline)
+        extractor = Extractor(
+            home() / "features", protocol.window, device=device, workers=workers, progress=silent
+        )
+        return Graded(AudioScoreReward(protocol, extractor, argument or protocol.name), transform)
     entries = {entry.name: entry for entry in protocol.metrics}
     if spec not in entries:
         raise UnknownNameError(
             "reward (audioscore, MODULE:FUNCTION, or a metric of the protocol)", spec, entries
         )
+    own = Extractor(folder / "features", protocol.window, device=device, workers=workers, progress=silent)
     only = protocol.model_copy(update={"metrics": (entries[spec],)})
-    return Measured(only, extractor, folder, offline)
+    return Measured(only, own, folder, offline)
 
 
 @dataclass(frozen=True)
 class Graded:
-    """A fitted AudioScore. A sound that it cannot hear (silent, not finite) is as bad as can be."""
+    """A reward made of the (n, 3) probabilities that `grade` gives."""
 
-    protocol: Protocol
-    extractor: Extractor
-    folder: Path
-    classifier: Classifier
-    components: tuple[Component, ...]
+    grade: Reward
     transform: Transform
-    offline: bool = False
 
     def __call__(self, clips: Sequence[Clip], sounds: Sequence[Audio]) -> Tensor:
         """Return the (n,) rewards."""
-        with written(sounds, self.folder) as paths:
-            named = [
-                Sound(f"{clip.id}#{k}", clip, path)
-                for k, (clip, path) in enumerate(zip(clips, paths, strict=True))
-            ]
-            scores = score_sounds(
-                named,
-                self.components,
-                self.protocol,
-                self.extractor,
-                classifier=self.classifier,
-                offline=self.offline,
-            )
-        probabilities = np.tile([0.0, 0.0, 1.0], (len(named), 1))
-        heard = np.array([why is None for why in scores.unusable])
-        heard &= ~np.isnan(scores.values).all(axis=1)
-        if heard.any():
-            probabilities[heard] = self.classifier.probabilities(scores.values[heard])
-        return transformed(torch.from_numpy(probabilities), self.transform)
+        return transformed(self.grade(clips, sounds), self.transform)
 
 
 @dataclass(frozen=True)
@@ -145,7 +117,7 @@ class Measured:
         settings = Settings(bootstrap=None, offline=self.offline, progress=silent)
         evaluation = Evaluation(dataset, self.protocol, [metric], self.extractor, settings)
         with written(sounds, self.folder) as paths:
-            model = _Sounds(dict(zip(ids, paths, strict=True)))
+            model = SoundFiles(dict(zip(ids, paths, strict=True)))
             run = evaluation.run(NamedModel(model, model.info, "rollout"), self.folder)
         values = run.per_clip.get(metric.name, {})
         if not values:
@@ -159,14 +131,15 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class _Sounds:
-    """The sounds of a rollout as a model, so that the harness can read them."""
+class SoundFiles:
+    """Sound files by clip id as a model, so that the harness can read them."""
 
     paths: Mapping[str, Path]
     info: ModelInfo = field(default_factory=lambda: ModelInfo("rollout"))
     recipe: Mapping[str, Any] = field(default_factory=dict)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Generated]:
+        """Yield the file of each clip."""
         for request in requests:
             yield Generated(request.clip.id, path=self.paths[request.clip.id])
 

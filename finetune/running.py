@@ -301,8 +301,8 @@ def _warn_of_other_samples(pairs: PairSet, named: NamedModel) -> None:
     for card in _sample_cards(pairs):
         if _weights(card["model"]["recipe"]) != own:
             _log.warning(
-                "the pairs are samples of %s with other weights than %s: preferences are learnt best from the "
-                "model's own samples",
+                "the pairs are samples of %s with other weights than %s: a model learns best from its own "
+                "samples",
                 card["model"]["spec"],
                 named.spec,
             )

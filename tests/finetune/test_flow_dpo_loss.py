@@ -128,6 +128,11 @@ def test_with_identical_winner_and_loser_the_loss_is_log_2() -> None:
     assert diagnostics(same, 600)["rewards/accuracies"].tolist() == [0.5] * 6
 
 
+def test_supervised_tuning_is_the_winners_error_alone() -> None:
+    one = random_errors()
+    assert float(dpo_loss(one, DPOLoss(loss_type="sft"))) == pytest.approx(float(one.winner.mean()))
+
+
 def test_swapping_winner_and_loser_turns_the_logit_round() -> None:
     one = random_errors()
     swapped = PairErrors(one.loser, one.winner, one.reference_loser, one.reference_winner)

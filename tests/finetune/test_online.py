@@ -44,6 +44,12 @@ RECIPE = PolicyGradientRecipe(
 CLIPS = tuple(Clip(f"clip{'x' * (k % 3)}{k}", Path(f"{k}.mp4")) for k in range(8))
 
 
+@pytest.fixture(autouse=True)
+def _no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Curves take a second to draw; those of `whole`, which is made before, are looked at."""
+    monkeypatch.setattr("v2abench.finetune.trainer.draw_curves", lambda logs, path: None)
+
+
 def start(folder: Path, model: ToyFlow | None = None, clips: Any = CLIPS, **changes: Any) -> OnlineRun:
     return start_online(
         model or ToyFlow(),
