@@ -83,6 +83,10 @@ class Metric(Protocol):
 
     `needs` names the features by stream. `subset` restricts a metric to the
     clips it is meant for (`speech`). `parameters` go into the signature.
+
+    A metric may also have `speech_only`, the features that it wants of clips of speech only,
+    and `stands_on`, what it was fitted with as `features.plan.stands_on` says it: with
+    anything else it has no value.
     """
 
     @property

@@ -19,6 +19,9 @@ from v2abench.progress import Progress, silent
 if TYPE_CHECKING:
     from v2abench.features.extraction import Extractor
 
+ALIGNED_CARD = "aligned.json"
+"""What makes a folder an aligned model, which may stand for `--model aligned:FOLDER`."""
+
 _LABEL = re.compile(r"^(?P<label>[^=:]+)=(?P<spec>.+)$")
 
 
@@ -98,7 +101,8 @@ class NamedModel:
 
 
 def open_model(spec: str, context: ModelContext) -> NamedModel:
-    """Return the model that `spec` names: `NAME`, `NAME:ARGUMENT`, or `LABEL=` before either.
+    """Return the model that `spec` names: `NAME`, `NAME:ARGUMENT`, a folder of an aligned model, or
+    `LABEL=` before any of them.
 
     Raises `UnknownNameError`, or `V2ABenchError` from the model's own opener.
     """
@@ -108,6 +112,8 @@ def open_model(spec: str, context: ModelContext) -> NamedModel:
     known = registry.names("models")
     if name not in known and name in added_models():
         name, argument = ADDED, rest
+    elif name not in known and (Path(rest) / ALIGNED_CARD).is_file():
+        name, argument = "aligned", rest
     elif name not in known:
         raise UnknownNameError("model", name, [*known, *added_models()])
     opener: ModelOpener = registry.load("models", name)

@@ -8,16 +8,19 @@ from rich.logging import RichHandler
 
 from v2abench import __version__
 from v2abench.cli import (
+    audioscore,
     boards,
     cache,
     checking,
     environment,
     evaluating,
+    finetune,
     galleries,
     generating,
     impacts,
     listing,
     models,
+    prefs,
     selftest,
     weights,
 )
@@ -57,6 +60,9 @@ app.command("selftest")(selftest.selftest_command)
 app.command("doctor")(environment.doctor_command)
 app.add_typer(boards.app, name="leaderboard")
 app.add_typer(models.app, name="models")
+app.add_typer(prefs.app, name="prefs")
+app.add_typer(audioscore.app, name="audioscore")
+app.add_typer(finetune.app, name="finetune")
 app.add_typer(listing.metrics, name="metrics")
 app.add_typer(listing.datasets, name="datasets")
 app.add_typer(listing.protocols, name="protocols")

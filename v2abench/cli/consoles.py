@@ -59,7 +59,7 @@ def _plain_lines(stage: str, total: int, every: float = 10.0) -> Iterator[Advanc
     def advance(steps: int) -> None:
         nonlocal done, last
         done += steps
-        if time.monotonic() - last > every and done < total:
+        if time.monotonic() - last > every and 0 < done < total:
             last = time.monotonic()
             left = (last - start) / done * (total - done)
             print(f"{stage}: {count()}, about {left:.0f} s left", file=sys.stderr, flush=True)

@@ -1,11 +1,12 @@
 """Which networks run on which stream, and on which clips: the union of what the metrics need."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
 from v2abench.clips import Clip, Dataset
 from v2abench.contracts import Metric, Network, PairNetwork, Stream
+from v2abench.features.extraction import fingerprint
 from v2abench.protocols.schema import Protocol
 
 AnyNetwork = Network | PairNetwork
@@ -47,12 +48,25 @@ def make_plan(metrics: Sequence[Metric], protocol: Protocol, dataset: Dataset) -
         else:
             media[stream][name] = media[stream].get(name, frozenset()) | ids
 
+    speech = frozenset(clip.id for clip in dataset.clips if clip.speech)
     for metric in metrics:
         ids = frozenset(clip.id for clip in clips_of(metric, dataset))
         for stream, features in metric.needs.items():
             for feature in features:
-                want(stream, feature, ids)
+                want(stream, feature, ids & speech if feature in speech_only(metric) else ids)
     return Plan(networks, media, pairs)
+
+
+def stands_on(plan: Plan, protocol: Protocol) -> dict[str, str]:
+    """Return what features depend on beside the media: each network's fingerprint, the window, the text."""
+    found = {name: fingerprint(network) for name, network in plan.networks.items()}
+    return {**found, "window": protocol.window.key, "text": protocol.text or "none"}
+
+
+def speech_only(metric: Metric) -> Collection[str]:
+    """Return the features that a metric wants of clips of speech only, though it is meant for more."""
+    found: Collection[str] = getattr(metric, "speech_only", ())
+    return found
 
 
 def clips_of(metric: Metric, dataset: Dataset) -> list[Clip]:

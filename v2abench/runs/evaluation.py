@@ -16,7 +16,7 @@ from v2abench.contracts import Bootstrap, Metric, Network, Request, Stream
 from v2abench.errors import V2ABenchError
 from v2abench.features.contents import dataset_fingerprint, hash_contents
 from v2abench.features.extraction import FACTS, Content, Extractor
-from v2abench.features.plan import Plan, is_media, make_plan
+from v2abench.features.plan import Plan, is_media, make_plan, stands_on
 from v2abench.features.streams import Side, StreamFeatures
 from v2abench.models import NamedModel, clip_seed
 from v2abench.progress import Progress, silent
@@ -117,6 +117,7 @@ class Evaluation:
             self.settings.bootstrap,
             unavailable,
             {entry.name: entry.about for entry in self.protocol.metrics},
+            stands_on(self.plan, self.protocol),
         )
         scores = []
         with self.settings.progress(f"score {named.info.name}", len(self.metrics)) as advance:

@@ -7,7 +7,7 @@ from v2abench import signature
 from v2abench.clips import Dataset
 from v2abench.contracts import Array, Bootstrap, Metric, Score, Stream
 from v2abench.errors import UnavailableError
-from v2abench.features.plan import AnyNetwork, Plan, clips_of, is_media, is_pair
+from v2abench.features.plan import AnyNetwork, Plan, clips_of, is_media, is_pair, speech_only
 from v2abench.features.streams import StreamFeatures
 from v2abench.runs.ledger import Ledger
 from v2abench.runs.report import IntervalRecord, Reason, ScoreRecord
@@ -25,6 +25,7 @@ class Scorer:
     bootstrap: Bootstrap | None
     unavailable: Mapping[str, str]
     about: Mapping[str, str] = field(default_factory=dict)
+    stands_on: Mapping[str, str] = field(default_factory=dict)
     per_clip: dict[str, Mapping[str, float]] = field(default_factory=dict)
 
     def record(self, metric: Metric) -> ScoreRecord:
@@ -79,14 +80,31 @@ class Scorer:
     def _score(self, metric: Metric, expected: Sequence[str]) -> Score:
         if not expected:
             return Score(None, (), warnings=(f"no clip of this dataset is marked as {metric.subset}",))
+        if changed := self._changed(metric):
+            return Score(None, (), warnings=(changed,))
+        speech = {clip.id for clip in self.dataset.clips if clip.speech}
         try:
             features = {
-                stream: {name: self._feature(stream, name, set(expected)) for name in names}
+                stream: {
+                    name: self._feature(
+                        stream, name, speech & set(expected) if name in speech_only(metric) else set(expected)
+                    )
+                    for name in names
+                }
                 for stream, names in metric.needs.items()
             }
         except UnavailableError as error:
             return Score(None, (), warnings=(str(error),))
         return metric.compute(features, self.bootstrap)
+
+    def _changed(self, metric: Metric) -> str | None:
+        """Why a metric that was fitted with other networks, window or texts has no value here."""
+        fitted: Mapping[str, str] = getattr(metric, "stands_on", {})
+        here = self.stands_on
+        other = sorted(name for name, what in fitted.items() if here.get(name) != what)
+        if not other:
+            return None
+        return f"was fitted with another {', '.join(other)}; fit it anew with this protocol"
 
     def _feature(self, stream: Stream, name: str, expected: set[str]) -> dict[str, Array]:
         network, feature = self.plan.feature(name)

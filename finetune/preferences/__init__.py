@@ -1,0 +1,1 @@
+"""Preference data: samples of a model, scores, pairs, and ratings by people."""

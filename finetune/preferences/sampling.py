@@ -1,0 +1,261 @@
+"""Sampling N sounds a clip of any model, resumably; of flow models their latents too.
+
+The seed of a sample is that of its id, `CLIP#K`, so that a sound never depends on the order,
+on the batch or on how many others there are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeGuard, TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from v2abench import __version__
+from v2abench.clips import Clip, Dataset
+from v2abench.contracts import Generated, Model, Request
+from v2abench.errors import ClipFault, V2ABenchError
+from v2abench.features.contents import dataset_fingerprint, hash_contents
+from v2abench.features.extraction import FACTS, Content, Extractor
+from v2abench.features.streams import StreamFeatures
+from v2abench.files import atomic, content_hash, write_text
+from v2abench.finetune.preferences.samples import (
+    CARD,
+    SAMPLES,
+    SCHEMA_VERSION,
+    Sample,
+    sample_id,
+    write_clips,
+    write_samples,
+)
+from v2abench.flow import Conditions, FlowModel
+from v2abench.media.reading import read_audio
+from v2abench.media.writing import write_audio
+from v2abench.models import NamedModel, clip_seed
+from v2abench.progress import Progress, silent
+from v2abench.sampling import noise_for, sample_latents, stack
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """`count` sounds a clip, from `seed`; `batch_size` at once where the model is a flow model."""
+
+    count: int = 5
+    seed: int = 0
+    batch_size: int = 16
+    device: str = "cpu"
+    progress: Progress = silent
+
+
+def sample(
+    named: NamedModel, dataset: Dataset, folder: Path, extractor: Extractor, options: SamplingOptions
+) -> None:
+    """Fill the sample folder; what is there of the same recipe is kept.
+
+    A clip that the model cannot do fails with its reason. Raises `V2ABenchError` where `folder`
+    holds samples of another recipe, or files that are not ours.
+    """
+    if options.count < 1:
+        raise V2ABenchError(f"--n {options.count}: give at least 1 sample a clip")
+    seconds = _seconds(dataset, extractor)
+    _claim(folder, _card(named, dataset, seconds, options))
+    write_clips(folder, dataset.clips)
+    latents = is_flow(named.model)
+    missing = [clip for clip in dataset.clips if not _is_done(folder, clip.id, options.count, latents)]
+    faults: dict[str, str] = {}
+    with options.progress(f"sample {named.info.name}", len(missing)) as advance:
+        for group in _parts(missing, max(1, options.batch_size // options.count)):
+            requests = [Request(clip, seconds[clip.id], 0) for clip in group]
+            faults |= _sample_group(named.model, requests, folder, options)
+            advance(len(group))
+    write_samples(
+        folder, [s for clip in dataset.clips for s in _rows(folder, clip.id, faults, latents, options)]
+    )
+
+
+def is_flow(model: Model) -> TypeGuard[FlowModel]:
+    """Say whether a model exposes latents, conditions, velocity and decoding."""
+    return all(hasattr(model, name) for name in ("latent_shape", "condition", "embed", "velocity", "decode"))
+
+
+def _sample_group(
+    model: Model, requests: Sequence[Request], folder: Path, options: SamplingOptions
+) -> dict[str, str]:
+    """Write the sounds of a few clips; return the fault by clip id of those that failed."""
+    if is_flow(model):
+        return _sample_flow(model, requests, folder, options)
+    wanted = [
+        Request(r.clip, r.seconds, clip_seed(options.seed, sample_id(r.clip.id, k)))
+        for r in requests
+        for k in range(options.count)
+    ]
+    faults: dict[str, str] = {}
+    for number, answer in enumerate(model.generate(wanted)):
+        clip, k = wanted[number].clip, number % options.count
+        try:
+            _write_answer(answer, _audio(folder, clip.id, k))
+        except ClipFault as fault:
+            faults[clip.id] = str(fault)
+    return faults
+
+
+def _write_answer(answer: Generated, path: Path) -> None:
+    if answer.fault is not None:
+        raise answer.fault
+    sound = read_audio(answer.path) if answer.path is not None else answer.audio
+    if sound is None:
+        raise ClipFault("missing", "the model gave neither sound nor a reason")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_audio(path, sound)
+
+
+def _sample_flow(
+    model: FlowModel, requests: Sequence[Request], folder: Path, options: SamplingOptions
+) -> dict[str, str]:
+    """Clips of one length go through together; each is conditioned once for all its samples."""
+    faults: dict[str, str] = {}
+    for seconds in dict.fromkeys(request.seconds for request in requests):
+        alike = [request for request in requests if request.seconds == seconds]
+        told = list(zip(alike, model.condition(alike), strict=True))
+        faults |= {r.clip.id: str(given) for r, given in told if isinstance(given, ClipFault)}
+        usable = [(r.clip, given) for r, given in told if not isinstance(given, ClipFault)]
+        for clip, latents in _flow_latents(model, usable, seconds, options):
+            try:
+                _write_flow(model, clip, latents, folder)
+            except ClipFault as fault:
+                faults[clip.id] = str(fault)
+    return faults
+
+
+@torch.inference_mode()
+def _flow_latents(
+    model: FlowModel, usable: Sequence[tuple[Clip, Conditions]], seconds: float, options: SamplingOptions
+) -> Iterator[tuple[Clip, Tensor]]:
+    """Yield each clip with its (count, *latent_shape) latents on the model's device."""
+    shape = model.latent_shape(seconds)
+    rows = [
+        (noise_for(clip_seed(options.seed, sample_id(clip.id, k)), shape), given)
+        for clip, given in usable
+        for k in range(options.count)
+    ]
+    parts = [
+        sample_latents(
+            model,
+            stack([given for _, given in part], options.device),
+            torch.stack([noise for noise, _ in part]).to(options.device),
+        )
+        for part in _parts(rows, options.batch_size)
+    ]
+    if parts:
+        for (clip, _), latents in zip(usable, torch.cat(parts).split(options.count), strict=True):
+            yield clip, latents
+
+
+def _write_flow(model: FlowModel, clip: Clip, latents: Tensor, folder: Path) -> None:
+    """Write the sounds, then the latents, whose file says that the clip is done."""
+    with torch.inference_mode():
+        sounds = model.decode(latents)
+    for k, sound in enumerate(sounds):
+        path = _audio(folder, clip.id, k)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_audio(path, sound)
+    stored = {str(k): latent.half().cpu().contiguous().clone() for k, latent in enumerate(latents)}
+    with atomic(_latents(folder, clip.id)) as temporary:
+        save_file(stored, temporary)
+
+
+def _rows(
+    folder: Path, clip_id: str, faults: Mapping[str, str], latents: bool, options: SamplingOptions
+) -> Iterator[Sample]:
+    for k in range(options.count):
+        name, path = sample_id(clip_id, k), _audio(folder, clip_id, k)
+        failed = faults.get(clip_id)
+        yield Sample(
+            sample=name,
+            clip=clip_id,
+            index=k,
+            seed=clip_seed(options.seed, name),
+            audio=None if failed else path.relative_to(folder).as_posix(),
+            audio_hash=None if failed else content_hash(path),
+            latent=f"{_latents(folder, clip_id).relative_to(folder).as_posix()}#{k}"
+            if latents and not failed
+            else None,
+            failed=failed,
+        )
+
+
+def _audio(folder: Path, clip_id: str, index: int) -> Path:
+    return folder / "audio" / clip_id / f"{index}.flac"
+
+
+def _latents(folder: Path, clip_id: str) -> Path:
+    return folder / "latents" / f"{clip_id}.safetensors"
+
+
+def _is_done(folder: Path, clip_id: str, count: int, latents: bool) -> bool:
+    if not all(_audio(folder, clip_id, k).is_file() for k in range(count)):
+        return False
+    if not latents:
+        return True
+    try:
+        with safe_open(_latents(folder, clip_id), "pt") as stored:
+            return set(stored.keys()) == {str(k) for k in range(count)}
+    except (OSError, SafetensorError):
+        return False
+
+
+def _parts(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _seconds(dataset: Dataset, extractor: Extractor) -> dict[str, float]:
+    """How much sound is asked for: the window, or less where the clip is shorter."""
+    side = hash_contents([clip.video for clip in dataset.clips], extractor.progress)
+    extractor.extract({FACTS: [c for c in side.values() if isinstance(c, Content)]}, "read videos")
+    streams = StreamFeatures(extractor, {"video": {clip.id: side[clip.video] for clip in dataset.clips}})
+    longest = extractor.window.seconds
+    return {clip.id: min(longest, streams.clip_seconds(clip.id) or longest) for clip in dataset.clips}
+
+
+def _card(named: NamedModel, dataset: Dataset, seconds: Mapping[str, float], options: SamplingOptions) -> str:
+    paths = [path for clip in dataset.clips for path in (clip.video, clip.reference) if path is not None]
+    card = {
+        "schema_version": SCHEMA_VERSION,
+        "model": {"spec": named.spec, "name": named.info.name, "recipe": dict(named.model.recipe)},
+        "dataset": {
+            "spec": dataset.spec,
+            "name": dataset.name,
+            "clips": len(dataset.clips),
+            "fingerprint": dataset_fingerprint(dataset, hash_contents(paths)),
+        },
+        "n": options.count,
+        "seed": options.seed,
+        "seconds": sorted(set(seconds.values())),
+        "latents": is_flow(named.model),
+        "v2abench": __version__,
+    }
+    return json.dumps(card, indent=2, sort_keys=True) + "\n"
+
+
+def _claim(folder: Path, card: str) -> None:
+    """Make the folder ours; refuse one of another recipe, or with files that are not ours."""
+    path = folder / CARD
+    if path.is_file():
+        if path.read_text(encoding="utf-8") != card:
+            raise V2ABenchError(
+                f"{folder} holds samples of another model, dataset, number or seed (see {path}); "
+                "choose another --output"
+            )
+        (folder / SAMPLES).unlink(missing_ok=True)
+        return
+    if folder.is_dir() and any(folder.iterdir()):
+        raise V2ABenchError(f"{folder} holds files that are no samples; choose another --output")
+    write_text(path, card)
