@@ -173,7 +173,7 @@ def press(browser: object, key: str) -> None:
 
 
 def played(browser: object, number: int = 0) -> bool:
-    script = "v = document.querySelectorAll('video')[arguments[0]]; return v.played.length > 0 && v.currentTime > 0"
+    script = "return document.querySelectorAll('video')[arguments[0]].played.length > 0"
     return bool(browser.execute_script(script, number))  # type: ignore[attr-defined]
 
 

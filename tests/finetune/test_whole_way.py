@@ -1,0 +1,42 @@
+"""The whole way on the embedded benchmark: sampling, scores, pairs, training, board."""
+
+import csv
+import json
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from v2abench.cli.app import app
+from v2abench.finetune.preferences.pairs import read_pairs
+
+
+def test_from_a_models_name_to_a_board_beside_its_base(tmp_path: Path) -> None:
+    output = tmp_path / "aligned"
+    overrides = [
+        "preferences.clips=4",
+        "preferences.samples=2",
+        "per_device_train_batch_size=2",
+        "eval_steps=2",
+        "save_steps=2",
+        "logging_steps=1",
+        "board.limit=2",
+        "panel=null",
+    ]
+    arguments = ["finetune", "dpo", "--model", "tiny-flow", "--output", str(output), "--max-steps", "2"]
+    arguments += ["--device", "cpu", "--workers", "0", "--name", "mine"]
+    arguments += [part for override in overrides for part in ("--set", override)]
+    done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    pairs = read_pairs(output / "pairs.parquet")
+    assert 1 <= len(pairs) <= 4
+    assert all(pair.winner_latent and pair.clip.startswith("train") for pair in pairs)
+    assert json.loads((output / "aligned.json").read_text())["used_pairs"] == len(pairs)
+    with (output / "training.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert abs(float(rows[0]["loss"]) - 0.693147) < 1e-5
+    names = {
+        json.loads(path.read_text())["model"]["name"] for path in (output / "board").rglob("report.json")
+    }
+    assert names == {"tiny-flow", "mine"}
+    assert "mine" in done.output
+    assert "tiny-flow" in done.output
