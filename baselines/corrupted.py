@@ -65,7 +65,7 @@ def noisy(scene: Scene, decibels: float, rng: Generator) -> Samples:
     """White noise, so many decibels below the sound (above where negative)."""
     sound = true_sound(scene)
     noise = rng.standard_normal(len(sound)) * np.sqrt(np.mean(sound**2)) * 10 ** (-decibels / 20)
-    return np.clip(sound + noise, -1, 1).astype(np.float32)
+    return np.asarray(np.clip(sound + noise, -1, 1), dtype=np.float32)
 
 
 def with_dropped(scene: Scene, share: float, rng: Generator) -> Samples:
@@ -101,7 +101,7 @@ def clipped(scene: Scene, decibels: float, rng: Generator) -> Samples:  # noqa: 
     """Amplified by so much and cut at the peak that it had."""
     sound = true_sound(scene)
     peak = np.abs(sound).max()
-    return np.clip(sound * 10 ** (decibels / 20), -peak, peak).astype(np.float32)
+    return np.asarray(np.clip(sound * 10 ** (decibels / 20), -peak, peak), dtype=np.float32)
 
 
 CORRUPTIONS: dict[str, Corruption] = {

@@ -6,7 +6,7 @@ compared instant by instant.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -17,6 +17,8 @@ from torch.nn import functional
 from v2abench.errors import ClipFault
 from v2abench.impacts.scenes import FRAME_RATE, FRAMES
 from v2abench.impacts.spectrograms import FRAMES_PER_S
+
+Value = TypeVar("Value", bound=np.generic)
 
 MEL_FRAMES = FRAMES * FRAMES_PER_S // FRAME_RATE
 """Of a clip: 400."""
@@ -113,7 +115,7 @@ def whole_video(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return _whole(frames, FRAMES, FRAME_RATE, "video")
 
 
-def _whole(values: NDArray[np.generic], count: int, rate: int, what: str) -> NDArray[np.generic]:
+def _whole(values: NDArray[Value], count: int, rate: int, what: str) -> NDArray[Value]:
     missing = count - len(values)
     if missing > _TOLERANCE_S * rate:
         raise ClipFault(

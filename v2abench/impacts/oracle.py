@@ -121,7 +121,8 @@ def spectral_slices(mel: NDArray[np.float32]) -> Floats:
     last = len(mel) - 1
     slices = [mel[min(start + first, last) : start + end] for first, end in _SLICES]
     bands = np.stack([part.mean(axis=0, dtype=np.float64) for part in slices])
-    return bands.reshape(len(_SLICES), _BROAD_BANDS, BANDS // _BROAD_BANDS).mean(axis=2)
+    broad = bands.reshape(len(_SLICES), _BROAD_BANDS, BANDS // _BROAD_BANDS)
+    return np.asarray(broad.mean(axis=2), dtype=np.float64)
 
 
 def _level_db(sound: NDArray[np.float32]) -> float:

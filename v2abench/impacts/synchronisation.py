@@ -7,7 +7,7 @@ chooses one of 21 offsets from −1 s to 1 s. Positive: the sound is late.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -86,7 +86,7 @@ class Comparison(nn.Module):
 
 def correlation(picture: Tensor, sound: Tensor) -> Tensor:
     """Return (B, heads, 57): the mean product of picture at t and sound at t + lag, lag −28 to 28."""
-    first, second = (side.unflatten(-1, (_HEADS, -1)).transpose(1, 2) for side in (picture, sound))
+    first, second = (side.reshape(*side.shape[:2], _HEADS, -1).transpose(1, 2) for side in (picture, sound))
     products = first @ second.transpose(-1, -2)
     means = [products.diagonal(lag, -2, -1).mean(-1) for lag in range(-_LAGS, _LAGS + 1)]
     return torch.stack(means, dim=-1)
@@ -150,12 +150,12 @@ class ImpactsSyncVideo:
         return _forward(lambda frames: encoder(moving(frames)), device, 1)
 
 
-def _forward(encode: nn.Module, device: str, rate: int) -> Forward:
+def _forward(encode: Callable[[Tensor], Tensor], device: str, rate: int) -> Forward:
     """Encode one clip at a time, whole and in segments; `rate` inputs make a frame."""
 
     @torch.inference_mode()
     def forward(batch: Sequence[Prepared]) -> list[Mapping[str, Array]]:
-        found = []
+        found: list[Mapping[str, Array]] = []
         for prepared in batch:
             clip = torch.from_numpy(prepared.inputs["clip"]).to(device)
             parts = torch.stack([clip[rate * start : rate * (start + SEGMENT)] for start in STARTS])

@@ -76,7 +76,7 @@ class Protocol(_Strict):
     @property
     def fingerprint(self) -> str:
         """Eight hexadecimal digits over everything the protocol fixes."""
-        words = {"summary": True, "metrics": {"__all__": {"about"}}}
+        words: Any = {"summary": True, "metrics": {"__all__": {"about"}}}
         text = json.dumps(self.model_dump(exclude=words, exclude_none=True), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 

@@ -59,10 +59,10 @@ def spearman(first: Floats, second: Floats) -> float | None:
     None where there are fewer than three, or where either side is constant.
     """
     both = np.isfinite(first) & np.isfinite(second)
-    ranks = [rankdata(values[both]) for values in (first, second)]
-    if both.sum() < 3 or min(np.ptp(rank) for rank in ranks) == 0:
+    ranks = np.array([rankdata(values[both]) for values in (first, second)])
+    if both.sum() < 3 or np.ptp(ranks, axis=1).min() == 0:
         return None
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
 def _grid(clips: pd.DataFrame, column: str) -> Floats:
