@@ -25,6 +25,19 @@ def find_chromium() -> str:
     return found[0]
 
 
+WATCHED = """
+window.starts = [];
+window.mostAtOnce = 0;
+document.addEventListener("play", (event) => {
+    window.starts.push(event.target.currentTime);
+    event.target.playbackRate = 0.1;
+    const playing = [...document.querySelectorAll("video")].filter((video) => !video.paused);
+    window.mostAtOnce = Math.max(window.mostAtOnce, playing.length);
+}, true);
+"""
+"""Notes where videos start and how many play at once, and slows them so that a busy machine keeps up."""
+
+
 @dataclass
 class Tab:
     """A page, and what it should not have done: messages, dialogs, requests beyond the disk."""
@@ -33,6 +46,7 @@ class Tab:
     trouble: list[str] = field(default_factory=list)
 
     def open(self, file: Path) -> Page:
+        self.page.add_init_script(WATCHED)
         self.page.goto(file.as_uri())
         return self.page
 

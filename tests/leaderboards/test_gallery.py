@@ -1,8 +1,10 @@
 from html.parser import HTMLParser
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from knocking import knocks
 from made_runs import LOST, Made
 
 from v2abench.contracts import Direction
@@ -17,10 +19,13 @@ from v2abench.leaderboards.gallery import (
     build_gallery,
     render_page,
 )
-from v2abench.leaderboards.gallery_media import COLUMNS, ROWS, draw_spectrogram
+from v2abench.leaderboards.gallery_media import COLUMNS, ROWS, Maker, draw_spectrogram
 from v2abench.leaderboards.significance import WrittenRun
 from v2abench.media.audio import Audio
+from v2abench.media.probing import probe
 from v2abench.media.reading import read_audio
+from v2abench.media.writing import write_audio
+from v2abench.runs.inputs import FileRecord
 from v2abench.runs.tables import read_clips
 
 IDS = [f"c{i}" for i in range(6)]
@@ -199,3 +204,20 @@ def test_ids_prompts_names_and_reasons_are_escaped() -> None:
     assert parser.names == [evil, evil]
     assert "http://" not in text
     assert "https://" not in text
+
+
+def test_a_video_that_browsers_do_not_play_is_encoded_anew(tmp_path: Path) -> None:
+    frames, audio = knocks(0)
+    source = tmp_path / "old.avi"
+    with av.open(source, "w") as container:
+        stream = container.add_stream("mpeg4", 25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
+        container.mux(stream.encode(None))
+    write_audio(tmp_path / "sound.wav", audio)
+    video, sound = (FileRecord(path=str(tmp_path / name), hash=name) for name in ("old.avi", "sound.wav"))
+    name = Maker(tmp_path / "media").video(video, sound, 2.0)
+    info = probe(tmp_path / "media" / name)
+    assert (info.video_codec, info.audio_codec) == ("h264", "aac")
+    assert info.video_seconds == pytest.approx(2.0, abs=0.05)
