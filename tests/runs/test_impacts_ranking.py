@@ -11,6 +11,7 @@ from v2abench.runs.report import Report, ScoreRecord
 CLIPS = 64
 MODELS = ["ground-truth", "reconstruction", "tiny-flow", "shifted:0.4", "shuffled", "noise", "silence"]
 EMPTY = ("noise", "silence")
+pytestmark = pytest.mark.timeout(1800)  # about 90 s of work, which a busy machine may draw out
 
 
 @pytest.fixture(scope="module")

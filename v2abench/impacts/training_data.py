@@ -129,7 +129,8 @@ def _file(folder: Path, what: str, shard: int) -> Path:
 def _rendered(split: str, shards: Sequence[int], folder: Path, workers: int) -> Iterator[None]:
     if workers <= 1 or len(shards) < 2:
         for shard in shards:
-            yield _write_shard(split, shard, folder)
+            _write_shard(split, shard, folder)
+            yield
         return
     try:
         with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
