@@ -185,6 +185,19 @@ def make_pairs(model: str, part: PreferencesPart, place: Place, accelerator: Acc
     return file
 
 
+def _grader(protocol: Protocol) -> tuple[Classifier | None, tuple[Component, ...]]:
+    """Return the protocol's fitted AudioScore, or what there is without one, with a warning."""
+    try:
+        return open_grader(protocol, None, None)
+    except UnavailableError as error:
+        _log.warning(
+            "%s. Until then samples are ordered by the uncalibrated composite, best against worst, and "
+            "every pair counts as a hard one",
+            error,
+        )
+        return None, components_of(protocol)
+
+
 def _train(
     run: Run, named: NamedModel, recipe: TrainingRecipe, place: Place, about: Mapping[str, Any]
 ) -> Path:
