@@ -68,6 +68,7 @@ class TrainingRecipe(_Strict):
 
     name: str = Field(pattern=r"^[\w.-]+$")
     summary: str
+    method: str
     model: str | None = None
     learning_rate: Rate = 5e-6
     warmup_steps: Annotated[int, Field(ge=0)] = 1000

@@ -18,7 +18,7 @@ from accelerate import Accelerator
 from v2abench.api import pick_device
 from v2abench.clips import Dataset
 from v2abench.datasets.opening import DatasetOptions, open_dataset
-from v2abench.errors import V2ABenchError
+from v2abench.errors import UnavailableError, V2ABenchError
 from v2abench.features.extraction import Extractor
 from v2abench.files import content_hash, write_text
 from v2abench.finetune.aligned import save_aligned
@@ -27,13 +27,16 @@ from v2abench.finetune.online import OnlineRun, start_online
 from v2abench.finetune.pair_data import clip_of, prepare_pairs
 from v2abench.finetune.panel import GenerationPanel, make_panel
 from v2abench.finetune.preferences.pairs import PairSet, read_pairs
+from v2abench.finetune.preferences.scoring import components_of, open_grader
 from v2abench.finetune.recipe import DPORecipe, PolicyGradientRecipe, PreferencesPart, TrainingRecipe, saved
 from v2abench.finetune.rewards import open_reward
 from v2abench.flow import FlowModel
 from v2abench.home import home
+from v2abench.metrics.audioscore_classifier import Classifier
+from v2abench.metrics.audioscore_components import Component
 from v2abench.models import ALIGNED_CARD, GenerationOptions, ModelContext, NamedModel, open_model
 from v2abench.progress import Progress, silent
-from v2abench.protocols.schema import Window, load_protocol
+from v2abench.protocols.schema import Protocol, Window, load_protocol
 
 _log = logging.getLogger(__name__)
 
@@ -156,7 +159,7 @@ def make_pairs(model: str, part: PreferencesPart, place: Place, accelerator: Acc
     from v2abench.finetune.preferences.building import pair_folders  # noqa: PLC0415
     from v2abench.finetune.preferences.rules import RuleOptions  # noqa: PLC0415
     from v2abench.finetune.preferences.samples import read_samples  # noqa: PLC0415
-    from v2abench.finetune.preferences.scoring import SCORES, open_grader, score_folder  # noqa: PLC0415
+    from v2abench.finetune.preferences.scoring import SCORES, score_folder  # noqa: PLC0415
 
     file, folder = place.folder / "pairs.parquet", place.folder / "samples"
     if not accelerator.is_main_process or file.is_file():
@@ -168,8 +171,8 @@ def make_pairs(model: str, part: PreferencesPart, place: Place, accelerator: Acc
     context = ModelContext(dataset, str(accelerator.device), extractor, place.offline, place.progress)
     chosen = sampling.SamplingOptions(part.samples, 0, 16, str(accelerator.device), place.progress)
     sampling.sample(open_model(model, context), dataset, folder, extractor, chosen)
+    classifier, components = _grader(protocol)
     if not (folder / SCORES).is_file():
-        classifier, components = open_grader(protocol, None, None)
         score_folder(
             read_samples(folder),
             protocol,
@@ -178,8 +181,21 @@ def make_pairs(model: str, part: PreferencesPart, place: Place, accelerator: Acc
             components=components,
             offline=place.offline,
         )
-    pair_folders([folder], part.rule, RuleOptions(), file)
+    pair_folders([folder], part.rule if classifier else "best_worst", RuleOptions(), file)
     return file
+
+
+def _grader(protocol: Protocol) -> tuple[Classifier | None, tuple[Component, ...]]:
+    """Return the protocol's fitted AudioScore, or what there is without one, with a warning."""
+    try:
+        return open_grader(protocol, None, None)
+    except UnavailableError as error:
+        _log.warning(
+            "%s. Until then samples are ordered by the uncalibrated composite, best against worst, and "
+            "every pair counts as a hard one",
+            error,
+        )
+        return None, components_of(protocol)
 
 
 def _train(

@@ -118,13 +118,13 @@ class Trainer:
         self.step += 1
 
     def end_step(self) -> None:
-        """Log and save where it is time to."""
-        last = self.step >= self.recipe.max_steps
-        if self.step % self.recipe.logging_steps == 0 or last:
+        """Log and save where it is time to; a checkpoint ends a line of the log too."""
+        saving = self.step % self.recipe.save_steps == 0 or self.step >= self.recipe.max_steps
+        if saving or self.step % self.recipe.logging_steps == 0:
             values = self.averages.take(self.accelerator)
             if self.log is not None:
                 self.log.add(self.step, values)
-        if self.step % self.recipe.save_steps == 0 or last:
+        if saving:
             self.save()
 
     def is_time_to_evaluate(self) -> bool:

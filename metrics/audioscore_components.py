@@ -96,7 +96,7 @@ IMPACTS: tuple[Component, ...] = (
     Component(
         "clap",
         "text_probability",
-        (("generated", "impacts_tagger.logits"), ("text", "impacts_words.materials")),
+        (("generated", "impacts_tagger.logits"), ("text", "impacts_words.classes")),
     ),
     Component(
         "desync",

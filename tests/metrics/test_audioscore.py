@@ -103,7 +103,7 @@ def test_components_of_the_embedded_world() -> None:
             "impacts_sync.logits": {"x": np.eye(21)[[0, 0]], "mute": np.eye(21)[[10, 10]]},
             "impacts_onsets.times": {"x": np.array([1.0]), "mute": np.array([])},
         },
-        "text": {"impacts_words.materials": {"x": np.array([1.0, 0.0, 1.0])}},
+        "text": {"impacts_words.classes": {"x": np.array([1.0, 0.0, 1.0])}},
         "reference": {"levels.loudness": {"x": np.array([-26.0])}},
     }
     assert component_values(by_name["clap"], features) == {"x": pytest.approx(0.7)}

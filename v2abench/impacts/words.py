@@ -15,32 +15,32 @@ import numpy as np
 from v2abench.contracts import Forward, Prepared
 from v2abench.errors import ClipFault
 from v2abench.impacts.materials import MATERIALS
+from v2abench.impacts.tagger import CLASSES
 from v2abench.networks.facts import pass_through
 
 
 @dataclass(frozen=True)
 class ImpactsWords:
-    """The `impacts_words` network, without weights: `materials` (8,) float64.
+    """The `impacts_words` network, without weights: `classes` (9,) float64, as the tagger's `CLASSES`.
 
-    1 for each of `MATERIALS` whose name, or whose object's words (`wooden block`), occur in the
-    text; it stands beside the tagger's probabilities, not in their space.
+    1 for each material whose name, or whose object's words (`wooden block`), occur in the text.
     """
 
     name: ClassVar[str] = "impacts_words"
     version: ClassVar[int] = 1
     modality: ClassVar[Literal["text"]] = "text"
     weights: ClassVar[tuple[str, ...]] = ()
-    features: ClassVar[tuple[str, ...]] = ("materials",)
+    features: ClassVar[tuple[str, ...]] = ("classes",)
     frames: ClassVar[None] = None
     parameters: ClassVar[Mapping[str, object]] = {}
 
     def prepare(self, media: str) -> Prepared:
         """Look for the words; raises `ClipFault` where the text names no material of the world."""
         text = media.lower()
-        named = [bool(re.search(rf"\b({m.name}|{m.thing})\b", text)) for m in MATERIALS]
-        if not any(named):
+        named = {m.name for m in MATERIALS if re.search(rf"\b({m.name}|{m.thing})\b", text)}
+        if not named:
             raise ClipFault("undefined", "the text names no material of the world")
-        return Prepared({"materials": np.array(named, dtype=np.float64)})
+        return Prepared({"classes": np.array([float(name in named) for name in CLASSES])})
 
     def load(self, device: str) -> Forward:  # noqa: ARG002 (the contract's signature)
         """Return the forward half, which hands on what `prepare` found."""
