@@ -52,7 +52,7 @@ demo: setup
 	$(BIN)/v2abench gallery $(DEMO_RUNS) --out $(DEMO)/site
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 # A type checker cannot follow the editable install's import hook, so it reads the installed wheel.
 lint: $(VENV)/.installed-dev
