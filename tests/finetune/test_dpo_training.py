@@ -334,7 +334,7 @@ def test_two_processes_are_one_with_twice_the_batch(
         for rank in ("0", "1")
     ]
     for process in running:
-        told = process.communicate(timeout=300)[1].decode()
+        told = process.communicate(timeout=600)[1].decode()
         assert process.returncode == 0, told[-2000:]
     np.testing.assert_allclose(column(tmp_path / "run", "loss"), column(whole[1], "loss"), rtol=0, atol=1e-3)
     for rank in (0, 1):
