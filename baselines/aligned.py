@@ -106,8 +106,8 @@ def read_card(folder: Path) -> dict[str, Any]:
         card = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise V2ABenchError(
-            f"{folder} is no aligned model: it has no {ALIGNED_CARD}; name the folder that `v2abench finetune` "
-            "wrote, and let it end first"
+            f"{folder} is no aligned model: it has no {ALIGNED_CARD}; name the folder that "
+            "`v2abench finetune` wrote, and let it end first"
         ) from error
     except (OSError, ValueError) as error:
         raise V2ABenchError(f"{path} does not read ({error}); train anew, or restore it") from error

@@ -140,7 +140,7 @@ def test_a_resumed_run_is_the_whole_one_to_the_bit(
         assert (tmp_path / f"{log}.csv").read_bytes() == (whole[1] / f"{log}.csv").read_bytes()
 
 
-@pytest.mark.parametrize("lora", [None, LoRAPart(rank=2, alpha=4.0)])
+@pytest.mark.parametrize("lora", [None, LoRAPart(rank=2, alpha=4)])
 def test_every_trainable_parameter_moves_and_no_frozen_one(
     pairs: Path, tmp_path: Path, lora: LoRAPart | None
 ) -> None:
