@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -51,7 +51,7 @@ def merge(folder: Path, output: Path, context: ModelContext) -> None:
 
 def _save_weights(folder: Path, pair: Pair) -> None:
     if pair.adapters is None:
-        _save_state(cast(nn.Module, pair.policy.network), folder)
+        _save_state(pair.policy.network, folder)
         return
     shutil.rmtree(folder / ADAPTER, ignore_errors=True)
     pair.adapters.save_pretrained(str(folder / ADAPTER))

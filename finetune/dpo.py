@@ -281,7 +281,8 @@ def _without_gradient(policy: Callable[..., Tensor], *inputs: object) -> Tensor:
 
 
 def _norms(velocity: Tensor) -> Tensor:
-    return velocity.flatten(1).norm(dim=1)
+    norms: Tensor = velocity.flatten(1).norm(dim=1)
+    return norms
 
 
 def _by_time(found: Mapping[str, Tensor], t: Tensor) -> dict[str, Tensor]:

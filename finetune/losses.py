@@ -118,7 +118,8 @@ def dpo_loss(
 def norm_excess(policy: Tensor, reference: Tensor) -> Tensor:
     """Return the mean relu(|u| - |r|)/|r| over clips: by how much velocities have grown."""
     grown, before = (velocity.float().flatten(1).norm(dim=1) for velocity in (policy, reference))
-    return (functional.relu(grown - before) / before.clamp_min(1e-12)).mean()
+    excess: Tensor = functional.relu(grown - before) / before.clamp_min(1e-12)
+    return excess.mean()
 
 
 @torch.no_grad()

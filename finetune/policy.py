@@ -58,7 +58,7 @@ class LoRA:
     """Low-rank adapters; `target_modules` is a regular expression over module paths, None all that fit."""
 
     rank: int = 16
-    alpha: float = 16.0
+    alpha: int = 16
     target_modules: str | None = None
 
 

@@ -32,7 +32,7 @@ class LoRAPart(_Strict):
     """Low-rank adapters; `target_modules` is a regular expression over module paths (null: all linear)."""
 
     rank: Positive = 16
-    alpha: Rate = 16.0
+    alpha: Positive = 16
     target_modules: str | None = None
 
 

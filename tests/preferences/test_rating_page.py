@@ -1,7 +1,5 @@
 """The rating page: over HTTP, and in a real Chromium with a real server that dies in between."""
 
-import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,6 +20,9 @@ from v2abench.finetune.preferences.samples import SampleFolder
 pytest.importorskip("starlette", reason="the extra `annotate` is not installed")
 httpx = pytest.importorskip("httpx")
 from starlette.testclient import TestClient  # noqa: E402
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 TOKEN = "a-token"
 
@@ -140,21 +142,11 @@ def running(folder: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen
 
 
 @pytest.fixture
-def browser() -> Iterator[object]:
-    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not binary or not driver:
-        message = "no Chromium here: install the Debian packages chromium and chromium-driver"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    webdriver = pytest.importorskip("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    started = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield started
-    started.quit()
+def page() -> Iterator["Page"]:
+    """A page in the system's Chromium."""
+    browsing = pytest.importorskip("browsing", reason="playwright is not installed")
+    with browsing.launched(browsing.find_chromium()) as browser, browsing.new_tab(browser) as tab:
+        yield tab.page
 
 
 def until(check: Callable[[], bool], seconds: float = 60.0) -> None:
@@ -164,57 +156,52 @@ def until(check: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.1)
 
 
-def shown(browser: object) -> str:
-    return str(browser.find_element("id", "count").text)  # type: ignore[attr-defined]
+def shown(page: "Page") -> str:
+    return page.locator("#count").inner_text()
 
 
-def press(browser: object, key: str) -> None:
-    browser.find_element("tag name", "body").send_keys(key)  # type: ignore[attr-defined]
+def played(page: "Page", number: int = 0) -> bool:
+    return bool(page.evaluate("n => document.querySelectorAll('video')[n].played.length > 0", number))
 
 
-def played(browser: object, number: int = 0) -> bool:
-    script = "return document.querySelectorAll('video')[arguments[0]].played.length > 0"
-    return bool(browser.execute_script(script, number))  # type: ignore[attr-defined]
-
-
-def test_a_person_rates_in_chromium_and_the_server_dies(folder: SampleFolder, browser: object) -> None:
+def test_a_person_rates_in_chromium_and_the_server_dies(folder: SampleFolder, page: "Page") -> None:
     ratings = folder.path / "ratings.csv"
     with running(folder.path) as (url, process):
-        browser.get(url)  # type: ignore[attr-defined]
-        until(lambda: shown(browser) == "0 of 20 done")
-        press(browser, " ")
-        until(lambda: played(browser))
-        seen = "v = document.querySelector('video'); return [v.videoWidth, v.webkitAudioDecodedByteCount > 0]"
-        assert browser.execute_script(seen) == [64, True]  # type: ignore[attr-defined]
+        page.goto(url)
+        until(lambda: shown(page) == "0 of 20 done")
+        page.keyboard.press(" ")
+        until(lambda: played(page))
+        video = "document.querySelector('video')"
+        seen = page.evaluate(f"[{video}.videoWidth, {video}.webkitAudioDecodedByteCount > 0]")
+        assert seen == [64, True]
         for count, key in enumerate("123", start=1):
-            press(browser, key)
-            until(lambda count=count: shown(browser) == f"{count} of 20 done")
+            page.keyboard.press(key)
+            until(lambda count=count: shown(page) == f"{count} of 20 done")
             assert len(read_ratings(ratings)) == count
-        press(browser, "u")
-        until(lambda: shown(browser) == "2 of 20 done")
+        page.keyboard.press("u")
+        until(lambda: shown(page) == "2 of 20 done")
         assert [r.rating for r in read_ratings(ratings)] == ["Good", "Medium"]
         process.kill()
         process.wait(timeout=20)
-        press(browser, "1")
-        until(lambda: "Not saved" in browser.find_element("id", "message").text)  # type: ignore[attr-defined]
-        assert shown(browser) == "2 of 20 done"
+        page.keyboard.press("1")
+        until(lambda: "Not saved" in page.locator("#message").inner_text())
+        assert shown(page) == "2 of 20 done"
     with running(folder.path) as (url, _):
-        browser.get(url)  # type: ignore[attr-defined]
-        until(lambda: shown(browser) == "2 of 20 done")
+        page.goto(url)
+        until(lambda: shown(page) == "2 of 20 done")
 
 
-def test_a_person_compares_in_chromium(folder: SampleFolder, browser: object) -> None:
+def test_a_person_compares_in_chromium(folder: SampleFolder, page: "Page") -> None:
     with running(folder.path, "--pairwise") as (url, _):
-        browser.get(url)  # type: ignore[attr-defined]
-        until(lambda: shown(browser) == "0 of 5 done")
+        page.goto(url)
+        until(lambda: shown(page) == "0 of 5 done")
         for number in (0, 1):
-            press(browser, " ")
-            until(lambda number=number: played(browser, number))
-        paused = browser.execute_script("return document.querySelector('video').paused")  # type: ignore[attr-defined]
-        assert paused
+            page.keyboard.press(" ")
+            until(lambda number=number: played(page, number))
+        assert page.evaluate("document.querySelector('video').paused")
         for count, key in enumerate("12312", start=1):
-            press(browser, key)
-            until(lambda count=count: shown(browser) == f"{count} of 5 done")
-        assert browser.find_element("id", "prompt").text == "That was the last one. Thank you."  # type: ignore[attr-defined]
+            page.keyboard.press(key)
+            until(lambda count=count: shown(page) == f"{count} of 5 done")
+        assert page.locator("#prompt").inner_text() == "That was the last one. Thank you."
     chosen = [c.choice for c in read_comparisons(folder.path / "comparisons.csv")]
     assert chosen == ["first", "second", "tie", "first", "second"]
