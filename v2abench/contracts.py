@@ -205,13 +205,15 @@ class Request:
 @dataclass(frozen=True)
 class Generated:
     """A model's answer for one clip: a file that exists, or samples to be written,
-    or a fault. Exactly one of the three is set.
+    or a fault. Exactly one of the three is set. `notes` say what was adjusted to get
+    there (padding, an input that was too short); they degrade the clip.
     """
 
     clip_id: str
     path: Path | None = None
     audio: Audio | None = None
     fault: ClipFault | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Model(Protocol):

@@ -37,8 +37,9 @@ class ClipFault(Exception):  # noqa: N818 (a state of a clip, not an error of th
     """Why one clip, file or feature cannot be used; it goes to the run's ledger.
 
     `code` is one of a small vocabulary (`missing`, `unreadable`, `no-audio`,
-    `no-video`, `truncated`, `not-finite`, `too-short`, `undefined`), `detail`
-    says it in words for a person.
+    `no-video`, `truncated`, `not-finite`, `too-short`, `undefined`; of models in other
+    processes also `crashed`, `timeout`, `out-of-memory`, `bad-request`, `mismatch`,
+    `failed`), `detail` says it in words for a person.
     """
 
     def __init__(self, code: str, detail: str) -> None:

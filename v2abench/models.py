@@ -6,12 +6,14 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from v2abench import registry
 from v2abench.clips import Dataset
 from v2abench.contracts import Model, ModelInfo
-from v2abench.errors import V2ABenchError
+from v2abench.errors import UnknownNameError, V2ABenchError
+from v2abench.home import home
 from v2abench.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -50,7 +52,40 @@ class ModelContext:
 
 
 ModelOpener = Callable[[str, ModelContext], Model]
-"""A registered model: the part of the spec behind the colon, and the context."""
+"""A registered model: the part of the spec behind the colon, and the context.
+
+An opener may have a method `describe() -> Description` for `models list`.
+"""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What `models list` says of a model.
+
+    `kind` is native, isolated, samples, files, control, or worker and command for those
+    that a user added; `text` none, optional or required; `state` is `ready`, or what is
+    missing here.
+    """
+
+    kind: str
+    summary: str
+    text: str
+    license: str
+    state: str
+
+
+ADDED = "added"
+"""The registered model that opens those which a user added, `added:NAME`."""
+
+
+def added_folder() -> Path:
+    """Where `models add` writes down models of the user's, a file each."""
+    return home() / "models" / ADDED
+
+
+def added_models() -> list[str]:
+    """Return the names of the models that `models add` wrote down, sorted."""
+    return sorted(path.stem for path in added_folder().glob("*.yaml"))
 
 
 @dataclass(frozen=True)
@@ -70,6 +105,11 @@ def open_model(spec: str, context: ModelContext) -> NamedModel:
     labelled = _LABEL.match(spec)
     label, rest = (labelled["label"], labelled["spec"]) if labelled else (None, spec)
     name, _, argument = rest.partition(":")
+    known = registry.names("models")
+    if name not in known and name in added_models():
+        name, argument = ADDED, rest
+    elif name not in known:
+        raise UnknownNameError("model", name, [*known, *added_models()])
     opener: ModelOpener = registry.load("models", name)
     model = opener(argument, context)
     info = replace(model.info, name=label) if label else model.info

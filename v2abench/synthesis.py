@@ -1,7 +1,7 @@
 """Generating a dataset's sounds with one model into a folder: what `v2abench generate` does."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -23,7 +23,7 @@ from v2abench.media.writing import mux, write_audio
 from v2abench.models import GenerationOptions, ModelContext, NamedModel, clip_seed, open_model
 from v2abench.progress import Progress, silent
 from v2abench.protocols.schema import Window
-from v2abench.runs.generation import CARD, LEDGER, Suffix, generate
+from v2abench.runs.generation import CARD, LEDGER, Answers, Suffix, generate
 from v2abench.weights.deterministic import Mode, weights_mode
 
 Format = Literal["flac", "wav"]
@@ -58,8 +58,9 @@ class SynthesisOptions:
 class Made:
     """How one clip ended: the seconds asked for, its file, and what is wrong.
 
-    A clip whose sound is there, but is shorter than was asked for or could not be laid under
-    its video, is `degraded`.
+    A clip is `degraded` where the model adjusted something to get its sound (`adjusted`), where
+    that is shorter than was asked for (`short`) or could not be laid under its video
+    (`not-muxed`). Of several reasons the code is the first one's, and `detail` tells all.
     """
 
     id: str
@@ -153,7 +154,7 @@ def _requests(
 
 def _settle(
     requests: Sequence[Request],
-    answers: Mapping[str, Path | ClipFault],
+    answers: Answers,
     folder: Path,
     options: SynthesisOptions,
     tolerance: float,
@@ -164,7 +165,8 @@ def _settle(
             clip, blank = request.clip, Made(request.clip.id, "failed", request.seconds, request.seed)
             target = folder / f"{clip.id}{_suffix(options.format)}"
             try:
-                entry = replace(blank, status="ok", file=_delivered(answers[clip.id], target).name)
+                file = _delivered(answers.files[clip.id], target)
+                entry = _noted(replace(blank, status="ok", file=file.name), answers.notes.get(clip.id, ()))
                 entry = _measured(entry, target, tolerance)
             except ClipFault as fault:
                 entry = replace(blank, code=fault.code, detail=fault.detail)
@@ -182,12 +184,21 @@ def _delivered(answer: Path | ClipFault, target: Path) -> Path:
     return target
 
 
+def _noted(entry: Made, notes: Sequence[str]) -> Made:
+    return _degraded(entry, "adjusted", "; ".join(notes)) if notes else entry
+
+
 def _measured(entry: Made, sound: Path, tolerance: float) -> Made:
     seconds = probe(sound).sound_seconds
     if seconds is None or seconds >= entry.seconds - tolerance:
         return entry
     detail = f"{seconds:.2f} s of sound, {entry.seconds:.2f} s were asked for"
-    return replace(entry, status="degraded", code="short", detail=detail)
+    return _degraded(entry, "short", detail)
+
+
+def _degraded(entry: Made, code: str, detail: str) -> Made:
+    told = f"{entry.detail}; {detail}" if entry.detail else detail
+    return replace(entry, status="degraded", code=entry.code or code, detail=told)
 
 
 def _muxed(entry: Made, clip: Clip, sound: Path) -> Made:
@@ -197,7 +208,7 @@ def _muxed(entry: Made, clip: Clip, sound: Path) -> Made:
     try:
         mux(clip.video, sound, target)
     except (ClipFault, V2ABenchError) as error:
-        return replace(entry, status="degraded", code="not-muxed", detail=str(error))
+        return _degraded(entry, "not-muxed", str(error))
     return entry
 
 

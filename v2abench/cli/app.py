@@ -15,6 +15,7 @@ from v2abench.cli import (
     evaluating,
     generating,
     listing,
+    models,
     selftest,
     weights,
 )
@@ -52,7 +53,7 @@ app.command("check")(checking.check_command)
 app.command("selftest")(selftest.selftest_command)
 app.command("doctor")(environment.doctor_command)
 app.add_typer(boards.app, name="leaderboard")
-app.add_typer(listing.models, name="models")
+app.add_typer(models.app, name="models")
 app.add_typer(listing.metrics, name="metrics")
 app.add_typer(listing.datasets, name="datasets")
 app.add_typer(listing.protocols, name="protocols")

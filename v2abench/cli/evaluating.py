@@ -21,13 +21,17 @@ def evaluate_command(
         list[str],
         typer.Option(
             "--model",
-            help="folder:DIR, ground-truth, silence, noise, shuffled, shifted:SECONDS, mmaudio-..., "
-            "frieren...; LABEL= before it renames it. Give it again for further models.",
+            help="folder:DIR, a name of `models list`, ground-truth, silence, noise, shuffled, "
+            "shifted:SECONDS; LABEL= before it renames it. Give it again for further models.",
             metavar="SPEC",
         ),
     ],
     dataset: shared.Dataset,
     protocol: shared.Protocol = "light",
+    name: Annotated[
+        str | None, typer.Option("--name", help="What the one model is called; the same as LABEL=.")
+    ] = None,
+    samples: shared.Samples = None,
     data_root: shared.DataRoot = None,
     reference: shared.Reference = None,
     limit: shared.Limit = None,
@@ -82,6 +86,7 @@ def evaluate_command(
     from v2abench.datasets.opening import DatasetOptions, open_dataset
     from v2abench.models import GenerationOptions
 
+    specs = _named(shared.with_samples(model, samples), name)
     processes = shared.default_workers(workers)
     opened = open_dataset(dataset, DatasetOptions(data_root, reference, limit, processes, show_progress))
     sizes = parse_batch_sizes(batch_size or [])
@@ -104,11 +109,24 @@ def evaluate_command(
         ),
         progress=show_progress,
     )
-    runs = evaluate_models(model, opened, protocol, chosen)
+    runs = evaluate_models(specs, opened, protocol, chosen)
     _show(runs, as_json)
     if strict:
         for run in runs:
             run.require_whole()
+
+
+def _named(specs: list[str], name: str | None) -> list[str]:
+    """Write --name into the spec itself: `NAME=SPEC`."""
+    from v2abench.errors import V2ABenchError
+
+    if name is None:
+        return specs
+    if len(specs) != 1:
+        raise V2ABenchError("--name names one model; with several write --model LABEL=SPEC for each")
+    if not name.strip() or "=" in name or ":" in name:
+        raise V2ABenchError(f"--name {name!r}: give a name without = and :")
+    return [f"{name}={specs[0]}"]
 
 
 def _show(runs: "Sequence[Run]", as_json: bool) -> None:

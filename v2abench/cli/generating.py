@@ -28,6 +28,7 @@ def generate_command(
     model: Annotated[str, typer.Option("--model", help="As in `v2abench models list`.", metavar="SPEC")],
     dataset: shared.Dataset,
     output: Annotated[Path, typer.Option("--out", "--output", help="Folder for the sounds.")],
+    samples: shared.Samples = None,
     data_root: shared.DataRoot = None,
     reference: shared.Reference = None,
     limit: shared.Limit = None,
@@ -64,6 +65,7 @@ def generate_command(
     from v2abench.models import GenerationOptions
     from v2abench.synthesis import SynthesisOptions, synthesise
 
+    (spec,) = shared.with_samples([model], samples)
     processes = shared.default_workers(workers)
     opened = open_dataset(dataset, DatasetOptions(data_root, reference, limit, processes, show_progress))
     options = SynthesisOptions(
@@ -86,7 +88,7 @@ def generate_command(
         ),
         progress=show_progress,
     )
-    made = synthesise(model, opened, output, options)
+    made = synthesise(spec, opened, output, options)
     if as_json:
         print(json.dumps([asdict(entry) for entry in made], ensure_ascii=False, indent=2))
     else:

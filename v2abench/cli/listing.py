@@ -1,4 +1,4 @@
-"""`v2abench models|metrics|datasets|protocols list`."""
+"""`v2abench metrics|datasets|protocols list`."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -15,12 +15,6 @@ Rows = Callable[[], Iterable[tuple[str, ...]]]
 
 def _first_line(thing: object) -> str:
     return (thing.__doc__ or "").strip().partition("\n")[0]
-
-
-def _model_rows() -> Iterable[tuple[str, ...]]:
-    from v2abench import registry
-
-    return [(name, _first_line(registry.load("models", name))) for name in registry.names("models")]
 
 
 def _dataset_rows() -> Iterable[tuple[str, ...]]:
@@ -70,7 +64,6 @@ def _group(what: str, columns: tuple[str, ...], rows: Rows) -> typer.Typer:
     return group
 
 
-models = _group("models", ("name", "what it is"), _model_rows)
 datasets = _group("datasets", ("name", "what it is"), _dataset_rows)
 metrics = _group("metrics", ("name", "better", "unit", "source"), _metric_rows)
 protocols = _group("protocols", ("name", "version", "what it is", "metrics"), _protocol_rows)

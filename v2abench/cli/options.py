@@ -68,9 +68,26 @@ Sampler = Annotated[
 NegativePrompt = Annotated[
     str | None, typer.Option("--negative-prompt", help="Text that guidance leads away from.", metavar="TEXT")
 ]
+Samples = Annotated[
+    Path | None, typer.Option("--samples", help="Folder with the published samples (v2a-mapper).")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
 def default_workers(workers: int | None) -> int:
     """Return the number of decoding processes."""
     return min(os.cpu_count() or 1, 8) if workers is None else workers
+
+
+def with_samples(models: list[str], samples: Path | None) -> list[str]:
+    """Write --samples into the specs: `v2a-mapper:DIR`; raises `V2ABenchError` where none takes it."""
+    from v2abench.baselines.workers.cards import built_in_card, built_in_cards
+    from v2abench.errors import V2ABenchError
+
+    if samples is None:
+        return models
+    published = [card for card in built_in_cards() if built_in_card(card).kind == "samples"]
+    specs = [f"{m}:{samples}" if m.rpartition("=")[2] in published else m for m in models]
+    if specs == models:
+        raise V2ABenchError(f"--samples goes with --model {' or '.join(published)}")
+    return specs

@@ -21,8 +21,8 @@ from v2abench.features.streams import Side, StreamFeatures
 from v2abench.models import NamedModel, clip_seed
 from v2abench.progress import Progress, silent
 from v2abench.protocols.schema import Protocol
-from v2abench.runs.generation import generate
-from v2abench.runs.judging import MEDIA, judge
+from v2abench.runs.generation import Notes, generate
+from v2abench.runs.judging import MEDIA, judge, note_adjustments
 from v2abench.runs.ledger import Ledger
 from v2abench.runs.report import DatasetRecord, ModelRecord, ProtocolRecord, Report, ScoreRecord
 from v2abench.runs.scoring import Scorer
@@ -100,10 +100,12 @@ class Evaluation:
     def run(self, named: NamedModel, folder: Path) -> Run:
         """Generate, read and score one model; `folder` is the run's."""
         unavailable = dict(self._unavailable)
-        streams = StreamFeatures(self.extractor, {"generated": self._generated(named, folder), **self._sides})
+        generated, notes = self._generated(named, folder)
+        streams = StreamFeatures(self.extractor, {"generated": generated, **self._sides})
         unavailable |= self._extract({"generated": streams.sides["generated"]}, named.info.name)
         ledger = Ledger([clip.id for clip in self.dataset.clips])
         judge(ledger, streams, self.plan, self.protocol.window)
+        note_adjustments(ledger, notes)
         scorer = Scorer(
             self.dataset, self.plan, streams, ledger, self.signature, self.settings.bootstrap, unavailable
         )
@@ -119,13 +121,15 @@ class Evaluation:
         streams, longest = StreamFeatures(self.extractor, self._sides), self.protocol.window.seconds
         return {c.id: min(longest, streams.clip_seconds(c.id) or longest) for c in self.dataset.clips}
 
-    def _generated(self, named: NamedModel, folder: Path) -> Side:
+    def _generated(self, named: NamedModel, folder: Path) -> tuple[Side, Notes]:
         seed = self.settings.seed
         seconds = self._seconds()
         requests = [Request(c, seconds[c.id], clip_seed(seed, c.id)) for c in self.dataset.clips]
         answers = generate(named, requests, folder / "audio", self.fingerprint, self.settings.progress)
-        hashed = hash_contents([a for a in answers.values() if isinstance(a, Path)], self.settings.progress)
-        return {clip_id: hashed[a] if isinstance(a, Path) else a for clip_id, a in answers.items()}
+        files = answers.files
+        hashed = hash_contents([a for a in files.values() if isinstance(a, Path)], self.settings.progress)
+        side = {clip_id: hashed[a] if isinstance(a, Path) else a for clip_id, a in files.items()}
+        return side, answers.notes
 
     def _report(self, named: NamedModel, scores: tuple[ScoreRecord, ...], ledger: Ledger) -> Report:
         return Report(

@@ -3,6 +3,8 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +18,19 @@ from v2abench.progress import Progress
 
 CARD = "recipe.json"
 LEDGER = "generation.json"
+NOTES = "notes.jsonl"
+"""A line a clip whose sound was adjusted: `[id, [note, ...]]`; the last one of an id counts."""
+
+Notes = Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The file, or the fault, for every clip id; and notes on those that were adjusted."""
+
+    files: Mapping[str, Path | ClipFault]
+    notes: Notes
+
 
 Suffix = Literal[".flac", ".wav"]
 SUFFIXES: tuple[Suffix, ...] = (".flac", ".wav")
@@ -29,8 +44,8 @@ def generate(
     progress: Progress,
     *,
     suffix: Suffix = ".flac",
-) -> dict[str, Path | ClipFault]:
-    """Return the file, or the fault, for every clip id.
+) -> Answers:
+    """Return the file, or the fault, for every clip id, and the notes on them.
 
     Samples that a model makes are written to `folder` as 16-bit FLAC or WAV, with a card
     that says what they depend on: the model, the requests and the `dataset` fingerprint.
@@ -44,6 +59,7 @@ def generate(
     found: dict[str, Path | ClipFault] = {
         clip_id: path for clip_id, path in paths.items() if kept and path.is_file()
     }
+    notes = {clip_id: said for clip_id, said in _read_notes(folder).items() if clip_id in found}
     wanted = [request for request in requests if request.clip.id not in found]
     with progress(f"generate {named.info.name}", len(wanted)) as advance:
         for answer in named.model.generate(wanted):
@@ -51,10 +67,13 @@ def generate(
                 _make_room(folder)
                 write_text(folder / CARD, recipe)
                 kept = True
+            if answer.notes:
+                notes[answer.clip_id] = answer.notes
+                _write_note(answer, folder)
             found[answer.clip_id] = _settle(answer, paths[answer.clip_id])
             advance(1)
     fault = ClipFault("missing", f"{named.info.name} gave no answer for this clip")
-    return {request.clip.id: found.get(request.clip.id, fault) for request in requests}
+    return Answers({request.clip.id: found.get(request.clip.id, fault) for request in requests}, notes)
 
 
 def _settle(answer: Generated, path: Path) -> Path | ClipFault:
@@ -67,6 +86,25 @@ def _settle(answer: Generated, path: Path) -> Path | ClipFault:
     except ClipFault as fault:
         return fault
     return path
+
+
+def _write_note(answer: Generated, folder: Path) -> None:
+    """Before the sound itself, so that none that is kept can lack its note."""
+    if answer.audio is not None:
+        with (folder / NOTES).open("a", encoding="utf-8") as stream:
+            # On a line of its own even where a kill cut the one before.
+            stream.write("\n" + json.dumps([answer.clip_id, answer.notes]) + "\n")
+
+
+def _read_notes(folder: Path) -> dict[str, tuple[str, ...]]:
+    path = folder / NOTES
+    found: dict[str, tuple[str, ...]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        # A kill may have cut a line; the sound that it spoke of was then not written.
+        with suppress(ValueError):
+            clip_id, notes = json.loads(line)
+            found[clip_id] = tuple(notes)
+    return found
 
 
 def _recipe(named: NamedModel, requests: Sequence[Request], dataset: str, suffix: Suffix) -> str:
@@ -95,5 +133,5 @@ def _make_room(folder: Path) -> None:
             f"{folder} holds files that v2abench did not make; move them, or choose another --output"
         )
     for path in present:
-        if path.suffix in SUFFIXES or path.name == CARD:
+        if path.suffix in SUFFIXES or path.name in {CARD, NOTES}:
             path.unlink()

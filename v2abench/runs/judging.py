@@ -1,6 +1,6 @@
 """Judging clips before any score: is the sound there, long enough, finite, audible?"""
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 
 from v2abench.contracts import Stream
 from v2abench.errors import ClipFault
@@ -27,6 +27,14 @@ def judge(ledger: Ledger, streams: StreamFeatures, plan: Plan, window: Window) -
             records = streams.remarks(stream, network) if is_media(network) else {}
             for clip_id in sorted(ids & records.keys()):
                 _notes(ledger, clip_id, f"{stream} {name}", records[clip_id].notes, records[clip_id].fault)
+
+
+def note_adjustments(ledger: Ledger, notes: Mapping[str, tuple[str, ...]]) -> None:
+    """Enter into the ledger what a model adjusted to get its sound; the clips are degraded by it."""
+    for clip_id, said in notes.items():
+        for note in said:
+            if not ledger.failed(clip_id):
+                ledger.degrade(clip_id, "generated", "adjusted", note)
 
 
 def _judge_stream(
