@@ -73,6 +73,7 @@ class Bench:
     noises: int
     validation: int
     scales: tuple[float, ...]
+    steps: int
 
     def extractor(self) -> Extractor:
         """Return what reads media, on the CPU in this process."""
@@ -86,7 +87,7 @@ class Bench:
         """Return the generator passes of DPO: guided sampling of the pairs, then policy and reference."""
         steps = open_model(MODEL, ModelContext(Dataset("none", "none", ()))).model.sampling.steps  # type: ignore[attr-defined]
         sampled = self.clips * 5 * steps * 2
-        return sampled + RECIPE.max_steps * RECIPE.per_device_train_batch_size * 4
+        return sampled + self.steps * RECIPE.per_device_train_batch_size * 4
 
 
 def main() -> None:
@@ -100,9 +101,16 @@ def main() -> None:
     parser.add_argument("--noises", type=int, default=2)
     parser.add_argument("--validation", type=int, default=48, help="clips of the guidance sweep")
     parser.add_argument("--scales", type=float, nargs="+", default=[0.0, 1.5, 2.5])
+    parser.add_argument("--steps", type=int, default=RECIPE.max_steps, help="of DPO and supervised tuning")
     given = parser.parse_args()
     bench = Bench(
-        given.output, given.clips, given.videos, given.noises, given.validation, tuple(given.scales)
+        given.output,
+        given.clips,
+        given.videos,
+        given.noises,
+        given.validation,
+        tuple(given.scales),
+        given.steps,
     )
     pairs = make_pairs(bench)
     base = measured(bench, MODEL, bench.folder / "base")
@@ -153,6 +161,7 @@ def train(bench: Bench, arm: str, seed: int, pairs: Mapping[str, Path]) -> Path:
     if (folder / "aligned.json").is_file():
         return folder
     if recipe == "impacts-dpo":
+        said = [*said, f"max_steps={bench.steps}"]
         file = pairs["random" if arm == "sft-random" else "best"]
         return finetune_dpo(MODEL, file, load_recipe(DPORecipe, recipe, said), place)
     chosen = load_recipe(PolicyGradientRecipe, recipe, said)
