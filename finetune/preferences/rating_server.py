@@ -64,6 +64,8 @@ def serve(
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((HOST, port))
+            # From here on a browser that is quicker than the server waits, and is not refused.
+            listener.listen()
         except OSError as error:
             raise V2ABenchError(
                 f"--port {port} cannot be used ({error.strerror}); leave it out for a free one"
