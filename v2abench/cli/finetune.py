@@ -11,6 +11,8 @@ from v2abench.cli.consoles import messages, results, show_progress
 from v2abench.errors import UnavailableError, V2ABenchError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from v2abench.finetune.recipe import TrainingRecipe
     from v2abench.finetune.running import Place
 
@@ -217,7 +219,7 @@ def _require_extra() -> None:
         )
 
 
-def _overrides(options: "dict[str, object]", lora_rank: int | None, said: list[str] | None) -> list[str]:
+def _overrides(options: "Mapping[str, object]", lora_rank: int | None, said: list[str] | None) -> list[str]:
     """Return all overrides as NAME=VALUE; what --set says comes last."""
     given = [f"{name}={value}" for name, value in options.items() if value is not None]
     if lora_rank is not None:
