@@ -67,8 +67,8 @@ class _Maker:
             **self._side("loser", loser),
         )
 
-    def _side(self, side: Literal["winner", "loser"], sample: Sample) -> dict[str, str | int | float | None]:
-        known = {
+    def _side(self, side: Literal["winner", "loser"], sample: Sample) -> dict[str, Any]:
+        known: dict[str, Any] = {
             side: sample.sample,
             f"{side}_audio": sample.audio,
             f"{side}_hash": sample.audio_hash,
@@ -77,10 +77,9 @@ class _Maker:
         }
         if self.grades is None or sample.sample not in self.grades.index:
             return known
-        grades = [
-            None if np.isnan(g) else float(g) for g in self.grades.loc[sample.sample, list(PROBABILITIES)]
-        ]
-        return known | {f"{side}_{n}": g for n, g in zip(PROBABILITIES, grades, strict=True)}
+        rows = self.grades.loc[[sample.sample], list(PROBABILITIES)].to_numpy(dtype=np.float64)
+        grades = [None if np.isnan(grade) else grade for grade in rows[0].tolist()]
+        return known | {f"{side}_{name}": grade for name, grade in zip(PROBABILITIES, grades, strict=True)}
 
 
 def pair_folders(
@@ -162,8 +161,9 @@ def auto_pairs(
     table = scores.table.set_index("sample")
     maker = _Maker(folder, pairs_file, table if scores.calibrated else None)
     built = Built()
+    with_grade = set(table.index[table["composite"].notna()])
     for clip_id, samples in _by_clip(folder).items():
-        graded = [s for s in samples if s.failed is None and np.isfinite(table.loc[s.sample, "composite"])]
+        graded = [sample for sample in samples if sample.failed is None and sample.sample in with_grade]
         built.clips += 1
         if len(graded) < 2:
             built.dropped["fewer than two samples are graded"] += 1

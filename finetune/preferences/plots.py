@@ -79,4 +79,5 @@ def plot_complexity(path: Path, scores: Sequence[float]) -> None:
 
 def _save(figure: Figure, path: Path) -> None:
     with atomic(path) as temporary:
-        FigureCanvasAgg(figure).print_png(str(temporary), metadata={"Software": None})
+        FigureCanvasAgg(figure)
+        figure.savefig(temporary, format="png", metadata={"Software": None})

@@ -155,7 +155,7 @@ def _flow_latents(
         for part in _parts(rows, options.batch_size)
     ]
     if parts:
-        for (clip, _), latents in zip(usable, torch.cat(parts).split(options.count), strict=True):
+        for (clip, _), latents in zip(usable, torch.split(torch.cat(parts), options.count), strict=True):
             yield clip, latents
 
 

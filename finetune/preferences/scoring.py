@@ -83,7 +83,7 @@ class _Sounds:
 def components_of(protocol: Protocol, name: str | None = None) -> tuple[Component, ...]:
     """Return the component set `name`, or the one that goes with a protocol; raises `V2ABenchError`."""
     chosen = name or ("impacts" if protocol.name == "impacts" else "paper" if protocol.text else None)
-    if chosen not in SETS:
+    if chosen is None or chosen not in SETS:
         raise V2ABenchError(
             f"--components {name or 'not given'}: protocol {protocol.name!r} has none of its own; "
             f"choose one of {', '.join(SETS)}, or --protocol mmaudio or impacts"
