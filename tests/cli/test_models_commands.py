@@ -59,7 +59,7 @@ def test_the_catalogue_names_the_weights_that_models_need(videos: Path) -> None:
     for name, entry in catalogue().items():
         if entry.kind == "native":
             model = registry.load("models", name)("", context)
-            assert set(entry.weights) == set(model.weights), name
+            assert set(entry.weights) == set(getattr(model, "weights", ())), name
             assert (entry.text != "none") == model.info.text_conditioned, name
 
 

@@ -82,7 +82,7 @@ def test_one_plays_at_a_time_and_a_switch_keeps_the_position(gallery: Path, tab:
     page.keyboard.press("1")
     wait_until(page, 0.02)
     assert playing(page)[0][0] == "ground-truth"
-    assert page.evaluate("window.starts")[2] == 0
+    assert page.evaluate("window.starts")[2] < 0.05
     stage(page, "clip-1", "good")
     wait_until(page, 0.02)
     [(model, clip, _)] = playing(page)
