@@ -85,10 +85,11 @@ def radar(board: Board) -> Figure:
     """All directed metrics as the spokes of one wheel, each from its worst (centre) to its best row.
 
     Only the order and the relative distances on a spoke mean anything: every spoke has
-    its own scale. Rows that lack a value leave a gap. Raises `V2ABenchError` for fewer
-    than three metrics that tell rows apart.
+    its own scale. Controls are shown only beside fewer than two models. Rows that lack a
+    value leave a gap. Raises `V2ABenchError` for fewer than three metrics that tell rows apart.
     """
-    rows = [row for row in board.rows if not row.control and not row.published] or list(board.rows)
+    models = [row for row in board.rows if not row.control and not row.published]
+    rows = models if len(models) > 1 else list(board.rows)
     spokes = [(j, column) for j, column in enumerate(board.columns) if _tells_apart(column, rows, j)]
     if len(spokes) < 3:
         raise V2ABenchError(

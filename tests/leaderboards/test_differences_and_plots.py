@@ -80,6 +80,15 @@ def test_every_plot_has_the_same_bytes_each_time(reports: list[Report], made: Ma
         assert len(data) > 3000
 
 
+def test_a_single_model_is_drawn_beside_controls() -> None:
+    reports = [
+        make_report(m, *(make_score(n, float(v + i)) for i, n in enumerate(("FD", "IS", "Level"))), control=c)
+        for v, (m, c) in enumerate((("mine", False), ("noise", True)))
+    ]
+    (legend,) = plots.radar(build_board(reports)).legends
+    assert [text.get_text() for text in legend.get_texts()] == ["mine", "noise"]
+
+
 def test_what_cannot_be_drawn_is_told(reports: list[Report], tmp_path: Path) -> None:
     board = build_board(reports)
     with pytest.raises(V2ABenchError, match="three metrics or more in which the models differ"):
