@@ -42,8 +42,7 @@ class Options:
     signature. `bootstrap` is the number of resamples for intervals, 0 for none. A run of other data or
     another protocol in the same folder is replaced only with `overwrite`. `weights` may be
     `deterministic`, to try everything out without a checkpoint: the signature says so, and
-    the numbers mean nothing. `generation` is for models that make sound step by step; none
-    that is registered today does.
+    the numbers mean nothing. `generation` is for models that make sound step by step.
     """
 
     output: Path | str = "runs"
