@@ -21,7 +21,8 @@ RANK_STYLES = {1: "bold", 2: "underline", None: ""}
 class TerminalBoard:
     """A renderable that splits the board's columns over as few tables as fit the console.
 
-    The tables have equally many columns, give or take one, and each names the models.
+    The tables have equally many metrics, give or take one, and each names the models; their
+    parameters and licences are in the first.
     """
 
     board: Board
@@ -38,7 +39,11 @@ class TerminalBoard:
         unbounded = options.update_width(10_000)
         for parts in range(1, count + 1):
             tables = [
-                self._table(range(part * count // parts, (part + 1) * count // parts), options.max_width)
+                self._table(
+                    range(part * count // parts, (part + 1) * count // parts),
+                    options.max_width,
+                    facts=self.board.facts if part == 0 else (),
+                )
                 for part in range(parts)
             ]
             widths = [Measurement.get(console, unbounded, table).maximum for table in tables]
@@ -46,10 +51,10 @@ class TerminalBoard:
                 break
         return tables
 
-    def _table(self, indices: Sequence[int], width: int) -> Table:
+    def _table(self, indices: Sequence[int], width: int, facts: Sequence[str]) -> Table:
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
         table.add_column("\nModel", max_width=max(12, min(width // 3, 32)), overflow="fold")
-        for name in self.board.facts:
+        for name in facts:
             table.add_column(f"\n{FACTS[name]}", max_width=16, overflow="fold")
         columns = [iter(self._aligned(j)) for j in indices]
         for texts in columns:
@@ -59,9 +64,9 @@ class TerminalBoard:
                 table.add_section()
                 table.add_row(Text(one_line(group), style="italic"))
             for row in rows:
-                facts = [Text(show_fact(row.facts.get(name)), style="dim") for name in self.board.facts]
+                shown = [Text(show_fact(row.facts.get(name)), style="dim") for name in facts]
                 style = "dim" if row.control else None
-                table.add_row(_name(row), *facts, *(next(texts) for texts in columns), style=style)
+                table.add_row(_name(row), *shown, *(next(texts) for texts in columns), style=style)
         return table
 
     def _aligned(self, j: int) -> list[Text]:

@@ -52,6 +52,16 @@ def test_a_narrow_board_is_one_table(reports: list[Report]) -> None:
     assert lines[9] == "ᵃ Coverage: 8 clips, 7 ok, 0 degraded, 1 failed; clips used 7/8."
 
 
+def test_parameters_and_licence_stand_in_the_first_table_only(wide: list[Report]) -> None:
+    model = wide[0].model.model_copy(update={"parameters": 157_000_000, "license": "CC0"})
+    lines = printed([wide[0].model_copy(update={"model": model}), wide[1]], 80).splitlines()
+    rows = [line.split() for line in lines if line.startswith("short")]
+    assert len(rows) > 1
+    assert rows[0][:3] == ["short", "157M", "CC0"]
+    assert all("157M" not in row and "CC0" not in row for row in rows[1:])
+    assert sum(len(row) - 1 for row in rows) == 2 + 12
+
+
 def test_intervals_stand_below_the_values(reports: list[Report]) -> None:
     lines = [line.split() for line in printed(reports, 80, "brackets").splitlines()]
     row = next(i for i, line in enumerate(lines) if line[:1] == ["tiny_flow"])

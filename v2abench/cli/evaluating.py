@@ -36,7 +36,7 @@ def evaluate_command(
     reference: shared.Reference = None,
     limit: shared.Limit = None,
     output: Annotated[Path, typer.Option("--output", help="Folder for runs.")] = Path("runs"),
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    device: shared.Device = "auto",
     workers: shared.Workers = None,
     batch_size: Annotated[
         list[str] | None,
@@ -74,11 +74,11 @@ def evaluate_command(
     fd_infinity: Annotated[
         bool, typer.Option("--fd-infinity", help="Also extrapolate each FD to infinitely many clips.")
     ] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 2 unless every clip is ok.")] = False,
+    strict: shared.Strict = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a run of other data or another protocol.")
     ] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Never fetch weights.")] = False,
+    offline: shared.Offline = False,
     as_json: shared.AsJson = False,
 ) -> None:
     """Score one or more models on a dataset under a protocol."""

@@ -50,14 +50,14 @@ def generate_command(
         shared.Weights,
         typer.Option("--weights", help="`deterministic`: no checkpoints, and only noise; to try out."),
     ] = shared.Weights.OFFICIAL,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    device: shared.Device = "auto",
     workers: shared.Workers = None,
     audio_format: Annotated[Format, typer.Option("--format", help="Of the sounds.")] = Format.FLAC,
     mux: Annotated[
         bool, typer.Option("--mux", help="Also write muxed/<id>.mp4, the video with the new sound.")
     ] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 2 unless every clip is ok.")] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Never fetch weights.")] = False,
+    strict: shared.Strict = False,
+    offline: shared.Offline = False,
     as_json: shared.AsJson = False,
 ) -> None:
     """Generate the sound of every clip of a dataset; goes on where it was stopped."""

@@ -71,6 +71,9 @@ NegativePrompt = Annotated[
 Samples = Annotated[
     Path | None, typer.Option("--samples", help="Folder with the published samples (v2a-mapper).")
 ]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Never fetch weights.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with 2 unless every clip is ok.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 

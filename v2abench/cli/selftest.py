@@ -6,6 +6,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from v2abench.cli import options as shared
 from v2abench.cli.consoles import messages, results, show_progress
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def selftest_command(
         list[str] | None,
         typer.Option("--only", help="Run this check only; give it again for further ones.", metavar="NAME"),
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    device: shared.Device = "auto",
     upstream: Annotated[
         bool,
         typer.Option(
