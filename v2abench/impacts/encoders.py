@@ -84,15 +84,33 @@ def moving(frames: Tensor) -> Tensor:
     Brightness, its change since the frame before, and its change to the next one; the
     first and the last frame stand for their missing neighbours.
     """
-    grey = frames.float().mean(dim=-1) / 255
-    change = functional.pad(torch.diff(grey, dim=1), (0, 0, 0, 0, 1, 1))
-    return torch.stack([grey - 0.5, 4 * change[:, :-1], 4 * change[:, 1:]], dim=2)
+    grey = _grey(frames)
+    change = _change(grey)
+    return torch.stack([grey - 0.5, change[:, :-1], change[:, 1:]], dim=2)
 
 
-def coloured(frames: Tensor) -> Tensor:
-    """Return colours and motion, (B, T, 5, 48, 48) float32, of (B, T, 48, 48, 3) uint8 frames."""
-    colours = frames.float().permute(0, 1, 4, 2, 3) / 255 - 0.5
-    return torch.cat([colours, moving(frames)[:, :, 1:]], dim=2)
+def coloured(frames: Tensor, step: int = 1) -> Tensor:
+    """Return colours and motion of every `step`-th frame, (B, T / step, 5, 48, 48) float32.
+
+    Of (B, T, 48, 48, 3) uint8 frames; motion is that between neighbours, whatever the step.
+    """
+    every = frames[:, ::step]
+    change = _change(_grey(frames))
+    seen = torch.empty((*every.shape[:-1], 5), device=frames.device)
+    seen[..., :3] = every
+    seen[..., :3].div_(255).sub_(0.5)
+    seen[..., 3] = change[:, :-1:step]
+    seen[..., 4] = change[:, 1::step]
+    return seen.permute(0, 1, 4, 2, 3).contiguous()
+
+
+def _grey(frames: Tensor) -> Tensor:
+    return frames.float().mean(dim=-1) / 255
+
+
+def _change(grey: Tensor) -> Tensor:
+    """(B, T + 1, 48, 48): four times the change before each frame, and none after the last."""
+    return 4 * functional.pad(torch.diff(grey, dim=1), (0, 0, 0, 0, 1, 1))
 
 
 def whole_sound(mel: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -49,7 +49,11 @@ class Trained:
 
 
 def fit(network: nn.Module, loss: Loss, recipe: Recipe, folder: Path, progress: Progress = silent) -> Trained:
-    """Train `network` in place; `folder` gets a checkpoint, from which a killed run goes on."""
+    """Train `network` in place; `folder` gets a checkpoint, from which a killed run goes on.
+
+    Planes lie channels last while it trains: convolutions on a CPU are faster so.
+    """
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
@@ -77,6 +81,7 @@ def fit(network: nn.Module, loss: Loss, recipe: Recipe, folder: Path, progress: 
                 now = time.perf_counter()
                 seconds, start = seconds + now - start, now
                 _keep(network, optimizer, recipe, checkpoint, (step, seconds, log))
+    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     network.eval()
     return Trained(round(seconds, 1), tuple(log))
 
