@@ -64,7 +64,7 @@ ARMS: dict[str, tuple[str, Overrides]] = {
 }
 ABLATIONS: dict[str, tuple[str, Overrides]] = {
     **{f"dpo-beta-{beta}": ("impacts-dpo", (f"beta={beta}",)) for beta in (30, 600, 2000)},
-    **{f"dpo-delta-{delta}": ("impacts-dpo", (f"curriculum_thresholds=[{delta}]",)) for delta in (0.5, 0.9)},
+    **{f"dpo-delta-{delta}": ("impacts-dpo", (f"curriculum_thresholds=[{delta}]",)) for delta in (0.3, 0.7)},
 }
 
 

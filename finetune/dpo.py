@@ -28,7 +28,7 @@ from v2abench.finetune.recipe import DPORecipe, TrainingRecipe
 from v2abench.finetune.reference_errors import read_reference_errors, store_reference_errors
 from v2abench.finetune.tensors import TensorStore
 from v2abench.finetune.trainer import MicroLoss, Trainer
-from v2abench.finetune.watching import warn_where_both_rise
+from v2abench.finetune.watching import warn_of_small_stages, warn_where_both_rise
 from v2abench.flow import FlowModel
 from v2abench.progress import Progress, silent
 
@@ -227,6 +227,7 @@ def start_dpo(
         per_process * accelerator.num_processes,
         recipe.seed,
     )
+    warn_of_small_stages(schedule)
     pair = make_pair(
         model, lora_of(recipe), keep_reference=not recipe.precompute_ref or recipe.lora is not None
     )

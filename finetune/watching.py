@@ -1,4 +1,4 @@
-"""What a training warns of: errors of winners and losers that rise together."""
+"""What a training warns of: small stages, and errors of winners and losers that rise together."""
 
 from __future__ import annotations
 
@@ -6,10 +6,37 @@ import logging
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+from v2abench.finetune.curriculum import Schedule
+
 _log = logging.getLogger(__name__)
 
 SPAN = 5
 """Lines of the log that are averaged."""
+TOO_OFTEN = 3.0
+"""A stage whose pairs come so many times as often as those of all stages on average is told of."""
+
+
+def warn_of_small_stages(schedule: Schedule) -> list[int]:
+    """Warn of stages, from 1, with so few pairs that each is seen far more often than those of the others.
+
+    Scores depend on who scored: a threshold for one AudioScore can leave a stage of another nearly empty.
+    """
+    starts = [0, *schedule.ends]
+    looks = [(end - start) * schedule.batch_size for start, end in zip(starts, schedule.ends, strict=False)]
+    usual = sum(looks) / len({pair for stage in schedule.stages for pair in stage})
+    small = []
+    for number, (stage, seen) in enumerate(zip(schedule.stages, looks, strict=True), start=1):
+        if seen / len(stage) > TOO_OFTEN * usual:
+            small.append(number)
+            _log.warning(
+                "stage %d has only %d pairs and sees each %.0f times (on average %.1f times); set "
+                "curriculum_thresholds to what suits these scores, stage_steps, or curriculum_thresholds=[]",
+                number,
+                len(stage),
+                seen / len(stage),
+                usual,
+            )
+    return small
 
 
 def warn_where_both_rise(rows: Sequence[Mapping[str, float]]) -> bool:

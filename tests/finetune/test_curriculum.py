@@ -1,11 +1,13 @@
 """The order of pairs: stages by score, shares of steps, every pair once a pass."""
 
+import logging
 from collections import Counter
 
 import pytest
 
 from v2abench.errors import V2ABenchError
 from v2abench.finetune.curriculum import Curriculum, make_schedule, shared_steps, stage_of
+from v2abench.finetune.watching import warn_of_small_stages
 
 SCORES = [0.9, 0.1, 0.8, 0.7, 0.3, 0.75, 0.5, 0.95, 0.72, 0.71]
 CLEAR = {0, 2, 5, 7, 8, 9}
@@ -94,3 +96,15 @@ def test_thresholds_that_do_not_fall_and_no_pairs_are_told() -> None:
         Curriculum((0.3, 0.7))
     with pytest.raises(V2ABenchError, match="no pairs"):
         make_schedule([], Curriculum(), 10, 2, 0)
+
+
+def test_a_stage_with_hardly_any_pairs_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    def warned(scores: list[float]) -> list[int]:
+        return warn_of_small_stages(make_schedule(scores, Curriculum(), 50, 8, 0))
+
+    with caplog.at_level(logging.WARNING):
+        assert warned([0.9] * 40 + [0.1] * 60) == []
+        assert not caplog.records
+        assert warned([0.9] + [0.1] * 99) == [1]
+    assert "stage 1 has only 1 pairs and sees each 80 times (on average 4.0 times)" in caplog.text
+    assert "curriculum_thresholds" in caplog.text
