@@ -44,6 +44,7 @@ from v2abench.runs.evaluation import Evaluation, Settings
 MODEL = "tiny-flow"
 PROTOCOL = load_protocol("impacts")
 RECIPE = load_recipe(DPORecipe, "impacts-dpo")
+PAIRED_AT = RECIPE.preferences.guidance_scale if RECIPE.preferences else None
 PER_CLIP = ("Onset-F1", "Material", "DeSync_impacts", "IB_impacts", "KL_impacts", "Level-Diff")
 OF_THE_SET = ("FD_impacts", "IS_impacts")
 JUDGES = PROTOCOL.model_copy(
@@ -63,8 +64,10 @@ ARMS: dict[str, tuple[str, Overrides]] = {
     "grpo": ("impacts-grpo", ()),
 }
 ABLATIONS: dict[str, tuple[str, Overrides]] = {
-    **{f"dpo-beta-{beta}": ("impacts-dpo", (f"beta={beta}",)) for beta in (30, 600, 2000)},
-    **{f"dpo-delta-{delta}": ("impacts-dpo", (f"curriculum_thresholds=[{delta}]",)) for delta in (0.3, 0.7)},
+    **{f"dpo-beta-{beta}": ("impacts-dpo", (f"beta={beta}",)) for beta in (100, 1000)},
+    **{f"dpo-delta-{delta}": ("impacts-dpo", (f"curriculum_thresholds=[{delta}]",)) for delta in (0.3, 0.5)},
+    "dpo-loser-weight-1": ("impacts-dpo", ("loser_weight=1",)),
+    "dpo-uniform-times": ("impacts-dpo", ("t_sampling=uniform",)),
 }
 
 
@@ -105,7 +108,7 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=192, help="held-out clips of the test split")
     parser.add_argument("--noises", type=int, default=2)
     parser.add_argument("--validation", type=int, default=32, help="clips of the guidance sweep")
-    parser.add_argument("--scales", type=float, nargs="+", default=[0.0, 1.5, 2.5])
+    parser.add_argument("--scales", type=float, nargs="+", default=[1.0, 1.5, 2.0, 2.5])
     parser.add_argument("--steps", type=int, default=RECIPE.max_steps, help="of DPO and supervised tuning")
     given = parser.parse_args()
     bench = Bench(
@@ -136,7 +139,7 @@ def make_pairs(bench: Bench) -> dict[str, Path]:
     )
     if not best.is_file():
         dataset = open_dataset("impacts:train", DatasetOptions(limit=bench.clips))
-        draw(bench, MODEL, None, dataset, folder, count=5)
+        draw(bench, MODEL, PAIRED_AT, dataset, folder, count=5)
         if not (folder / SCORES).is_file():
             classifier, parts = open_grader(PROTOCOL, None, None)
             score_folder(

@@ -71,7 +71,7 @@ class Objective:
         """Return the mean loss of the pairs, and their diagnostics, (B,) each."""
         batch = batch_at(data, indices, points, self.device)
         reference = self._reference(batch)
-        policy = velocity(batch.x_t, batch.t, batch.conditions)
+        policy = velocity(batch.x_t, batch.t, batch.conditions, self.recipe.training_guidance_scale)
         errors = self._errors(policy, reference, batch, known=partial(self._known, data, indices, points))
         t = points.t.to(self.device)
         loss = losses.dpo_loss(errors, self.settings, self.settings.beta_at(t))
@@ -85,7 +85,9 @@ class Objective:
     def _reference(self, batch: PairBatch) -> Tensor | None:
         if self.cached is not None:
             return None
-        return self.pair.reference(batch.x_t, batch.t, batch.conditions, 0.0)
+        return self.pair.reference(
+            batch.x_t, batch.t, batch.conditions, self.recipe.training_guidance_scale
+        )
 
     def _known(self, data: PairData, indices: Sequence[int], points: Points) -> tuple[Tensor, Tensor]:
         if self.cached is None:
@@ -133,7 +135,8 @@ class DPORun:
     def forwards(self) -> int:
         """Return the network's passes of one sample each in training, the reference's among them."""
         reference = 0 if self.objective.cached is not None else 1
-        return self.trainer.step * self.schedule.batch_size * 2 * (1 + reference)
+        branches = 2 if self.recipe.training_guidance_scale >= 1 else 1
+        return self.trainer.step * self.schedule.batch_size * 2 * (1 + reference) * branches
 
     def _step(self) -> None:
         trainer = self.trainer

@@ -37,16 +37,18 @@ class Policy(nn.Module):
 
         From a guidance scale of 1 on, it is the guided one; no gradient goes through the empty branch.
         """
-        embedded = self._flow.embed(conditions)
-        count = len(next(iter(embedded.values())))
-        if len(x_t) == 2 * count:
-            embedded = {name: torch.cat([tensor, tensor]) for name, tensor in embedded.items()}
-        told = self._flow.velocity(x_t, t, embedded).float()
+        told = self._velocity(x_t, t, conditions)
         if guidance_scale < 1:
             return told
         with torch.no_grad():
-            empty = self._flow.velocity(x_t, t, self._flow.embed(self._flow.empty(conditions))).float()
+            empty = self._velocity(x_t, t, self._flow.empty(conditions))
         return empty + guidance_scale * (told - empty)
+
+    def _velocity(self, x_t: Tensor, t: Tensor, conditions: Conditions) -> Tensor:
+        embedded = self._flow.embed(conditions)
+        if len(x_t) == 2 * len(next(iter(embedded.values()))):
+            embedded = {name: torch.cat([tensor, tensor]) for name, tensor in embedded.items()}
+        return self._flow.velocity(x_t, t, embedded).float()
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """Return the parameters that are trained, by their names in the network."""

@@ -46,13 +46,18 @@ class PanelPart(_Strict):
 
 
 class PreferencesPart(_Strict):
-    """How pairs are made where none are given: `samples` of each of `clips`, scored, paired by `rule`."""
+    """How pairs are made where none are given: `samples` of each of `clips`, scored, paired by `rule`.
+
+    `guidance_scale` is that of sampling (null: the model's own): best the one that the aligned model is
+    to be used with, since what is wrong with samples depends on it.
+    """
 
     dataset: str
     clips: Positive
     samples: Annotated[int, Field(ge=2)] = 5
     protocol: str
     rule: Literal["extremes", "margin", "best_worst", "random"] = "extremes"
+    guidance_scale: Weight | None = None
 
 
 class BoardPart(_Strict):
@@ -107,6 +112,7 @@ class DPORecipe(TrainingRecipe):
     t_sampling: Literal["uniform", "stratified_uniform", "logit_normal"] = "uniform"
     t_mean: float = 0.0
     t_spread: Rate = 1.0
+    training_guidance_scale: Weight = 0.0
     precompute_ref: Annotated[int, Field(ge=0)] = 0
     curriculum_thresholds: tuple[float, ...] = (0.7,)
     curriculum_mode: Literal["replace", "cumulative"] = "replace"

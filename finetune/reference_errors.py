@@ -72,6 +72,6 @@ def _errors(
     looks = []
     for draw in range(recipe.precompute_ref):
         batch = batch_at(data, indices, cached_points(recipe, data, indices, [draw] * len(indices)), device)
-        velocity = reference(batch.x_t, batch.t, batch.conditions, 0.0)
+        velocity = reference(batch.x_t, batch.t, batch.conditions, recipe.training_guidance_scale)
         looks.append(torch.stack(error(velocity, batch.target, recipe.reduction).chunk(2), dim=1))
     return torch.stack(looks)

@@ -168,7 +168,14 @@ def make_pairs(model: str, part: PreferencesPart, place: Place, accelerator: Acc
     extractor = _extractor(protocol.window.seconds, place, accelerator)
     options = DatasetOptions(limit=part.clips, workers=place.workers, progress=place.progress)
     dataset = open_dataset(part.dataset, options)
-    context = ModelContext(dataset, str(accelerator.device), extractor, place.offline, place.progress)
+    context = ModelContext(
+        dataset,
+        str(accelerator.device),
+        extractor,
+        place.offline,
+        place.progress,
+        GenerationOptions(guidance_scale=part.guidance_scale),
+    )
     chosen = sampling.SamplingOptions(part.samples, 0, 16, str(accelerator.device), place.progress)
     sampling.sample(open_model(model, context), dataset, folder, extractor, chosen)
     classifier, components = _grader(protocol)

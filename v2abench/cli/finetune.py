@@ -263,7 +263,9 @@ def _end(model: str, folder: Path, recipe: "TrainingRecipe", place: "Place", *, 
     from v2abench.api import Options, evaluate_models
     from v2abench.cli.display import show_board
     from v2abench.datasets.opening import DatasetOptions, open_dataset
+    from v2abench.models import GenerationOptions
 
+    scale = recipe.guidance_scale if recipe.method == "dpo" else None
     options = DatasetOptions(limit=recipe.board.limit, workers=place.workers, progress=show_progress)
     runs = evaluate_models(
         [model, str(folder)],
@@ -276,6 +278,7 @@ def _end(model: str, folder: Path, recipe: "TrainingRecipe", place: "Place", *, 
             offline=place.offline,
             overwrite=True,
             progress=show_progress,
+            generation=GenerationOptions(guidance_scale=scale),
         ),
     )
     show_board([run.report for run in runs], results)
