@@ -85,9 +85,7 @@ class Objective:
     def _reference(self, batch: PairBatch) -> Tensor | None:
         if self.cached is not None:
             return None
-        return self.pair.reference(
-            batch.x_t, batch.t, batch.conditions, self.recipe.training_guidance_scale
-        )
+        return self.pair.reference(batch.x_t, batch.t, batch.conditions, self.recipe.training_guidance_scale)
 
     def _known(self, data: PairData, indices: Sequence[int], points: Points) -> tuple[Tensor, Tensor]:
         if self.cached is None:

@@ -21,6 +21,7 @@ from v2abench.errors import V2ABenchError
 from v2abench.finetune import checkpoints
 from v2abench.finetune.dpo import DPORun, start_dpo
 from v2abench.finetune.guard import ConventionError
+from v2abench.finetune.points import batch_at, held_out_points
 from v2abench.finetune.policy import LoRA, Policy, checkpoint_blocks, make_pair, weights_of
 from v2abench.finetune.recipe import DPORecipe, LoRAPart
 from v2abench.finetune.watching import SPAN, warn_where_both_rise
@@ -185,7 +186,8 @@ def test_conditions_of_half_the_rows_serve_both_halves() -> None:
     policy = Policy(ToyFlow())
     half = {"told": torch.tensor([[1.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 3.0]])}
     twice = {"told": half["told"].repeat(2, 1)}
-    torch.testing.assert_close(policy(POINT, TIMES, half), policy(POINT, TIMES, twice))
+    for scale in (0.0, 2.0):
+        torch.testing.assert_close(policy(POINT, TIMES, half, scale), policy(POINT, TIMES, twice, scale))
 
 
 def test_recomputed_blocks_give_the_same_gradients() -> None:
@@ -240,6 +242,22 @@ def test_every_option_trains(pairs: Path, tmp_path: Path, changes: dict[str, Any
     run = train(pairs, tmp_path, max_steps=3, **changes)
     assert run.trainer.step == 3
     assert np.isfinite(column(tmp_path, "loss")).all()
+
+
+def test_errors_may_be_those_of_guided_velocities(pairs: Path, tmp_path: Path) -> None:
+    run = start(pairs, tmp_path, training_guidance_scale=2.0, max_steps=2)
+    points = held_out_points(run.recipe, run.data, [0, 1], 0, 1)
+    batch = batch_at(run.data, [0, 1], points, torch.device("cpu"))
+    policy = run.pair.policy
+    told, empty = (
+        policy(batch.x_t, batch.t, given) for given in (batch.conditions, ToyFlow().empty(batch.conditions))
+    )
+    _, found = run.objective.measure(policy, run.data, [0, 1], points)
+    expected = (empty + 2 * (told - empty) - batch.target).square().flatten(1).mean(1).double()
+    torch.testing.assert_close(found["err/chosen"], expected[:2], rtol=1e-5, atol=0)
+    run.train()
+    assert column(tmp_path, "loss")[0] == pytest.approx(np.log(2), abs=1e-6)
+    assert run.forwards() == 2 * train(pairs, tmp_path / "plain", max_steps=2).forwards()
 
 
 @pytest.mark.parametrize("wrong", [{"flip_time": True}, {"flip_sign": True}])
