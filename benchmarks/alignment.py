@@ -6,7 +6,8 @@
 Every arm may use as many passes of the generator as DPO does, sampling included. Each gets a guidance
 scale of its own, chosen by P(Good) on validation clips; so does the base. What is told is the mean over
 videos of (aligned - base), each averaged over the noises and taken at the same noises, with 1.96 standard
-errors over videos. Whatever ends is kept in --output, and is not done again.
+errors over videos; with several seeds, of a video's mean over them. Whatever ends is kept in --output,
+and is not done again.
 """
 
 from __future__ import annotations
@@ -122,12 +123,12 @@ def main() -> None:
     )
     pairs = make_pairs(bench)
     base = measured(bench, MODEL, bench.folder / "base")
-    found = {"base": summary(base, base)}
+    known: dict[str, list[Measured]] = {}
     for seed in range(given.seeds):
         for arm in given.arms:
             folder = train(bench, arm, seed, pairs)
-            found[f"{arm}, seed {seed}"] = summary(measured(bench, str(folder), folder), base)
-            tell(bench, found)
+            known.setdefault(arm, []).append(measured(bench, str(folder), folder))
+            tell(bench, base, known)
 
 
 def make_pairs(bench: Bench) -> dict[str, Path]:
@@ -284,27 +285,37 @@ def diversity(samples: SampleFolder) -> np.ndarray:
     )
 
 
-def summary(one: Measured, base: Measured) -> dict[str, object]:
-    """Return means, and paired differences from the base with half-widths of 95 % over videos."""
-    told: dict[str, object] = {"guidance_scale": one.guidance_scale, **one.whole}
-    for name, values in one.values.items():
-        difference = np.nanmean(values, axis=1) - np.nanmean(base.values[name], axis=1)
-        known = difference[np.isfinite(difference)]
+def summary(seeds: Sequence[Measured], base: Measured) -> dict[str, object]:
+    """Return means over seeds, and paired differences from the base with half-widths of 95 % over videos.
+
+    A video's difference is its mean over seeds; `of_seeds` are the differences of each seed.
+    """
+    told: dict[str, object] = {
+        "guidance_scale": [one.guidance_scale for one in seeds],
+        **{name: [one.whole[name] for one in seeds] for name in base.whole},
+    }
+    for name, values in base.values.items():
+        found = np.stack([np.nanmean(one.values[name], axis=1) for one in seeds]) - np.nanmean(values, axis=1)
+        difference = found[:, np.isfinite(found).all(axis=0)]
+        over_seeds = difference.mean(axis=0)
         told[name] = {
-            "mean": float(np.nanmean(values)),
-            "difference": float(known.mean()),
-            "half_width": float(1.96 * known.std(ddof=1) / np.sqrt(len(known))),
+            "mean": float(np.mean([np.nanmean(one.values[name]) for one in seeds])),
+            "difference": float(over_seeds.mean()),
+            "half_width": float(1.96 * over_seeds.std(ddof=1) / np.sqrt(len(over_seeds))),
+            "of_seeds": difference.mean(axis=1).tolist(),
         }
     return told
 
 
-def tell(bench: Bench, found: Mapping[str, Mapping[str, object]]) -> None:
+def tell(bench: Bench, base: Measured, known: Mapping[str, Sequence[Measured]]) -> None:
     """Write what is known so far as JSON and as a Markdown table, and print that."""
+    found = {"base": summary([base], base)} | {arm: summary(seeds, base) for arm, seeds in known.items()}
     write_text(bench.folder / "results.json", json.dumps(found, indent=1) + "\n")
     names = list(found["base"])
-    lines = ["| arm | " + " | ".join(names) + " |", "| --- |" + " --- |" * len(names)]
+    lines = ["| arm | seeds | " + " | ".join(names) + " |", "| --- " * (len(names) + 2) + "|"]
     for arm, row in found.items():
-        lines.append(f"| {arm} | " + " | ".join(_cell(row.get(name), arm) for name in names) + " |")
+        cells = (_cell(row[name], arm) for name in names)
+        lines.append(f"| {arm} | {len(known.get(arm, [base]))} | " + " | ".join(cells) + " |")
     text = f"{bench.videos} test videos × {bench.noises} noises\n\n" + "\n".join(lines) + "\n"
     write_text(bench.folder / "results.md", text)
     print(text)
@@ -315,7 +326,7 @@ def _cell(value: object, arm: str) -> str:
         if arm == "base":
             return f"{value['mean']:.3f}"
         return f"{value['difference']:+.3f} ± {value['half_width']:.3f}"
-    return f"{value:.3g}" if isinstance(value, float) else "–"
+    return ", ".join(f"{one:.3g}" for one in value) if isinstance(value, list) else "–"
 
 
 if __name__ == "__main__":
