@@ -119,7 +119,10 @@ class _Resample:
 
     def rows(self, some: slice = slice(None)) -> Floats:
         """X̂, whose X̂ᵀ X̂ is the covariance, or `some` of its rows."""
-        return (self.side.rows[self.drawn[some]] - self.shift) * self.scale[some, None]
+        rows = self.side.rows[self.drawn[some]]
+        rows -= self.shift
+        rows *= self.scale[some, None]
+        return rows
 
     def factor(self) -> Floats:
         """X̂, or the R of its QR where that is smaller."""

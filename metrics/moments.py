@@ -52,7 +52,9 @@ class Moments:
         count = float(weights.sum())
         mean = weights @ rows / count
         drawn = np.flatnonzero(weights)
-        centred = (rows[drawn] - mean) * np.sqrt(weights[drawn] / max(count - 1, 1))[:, None]
+        centred = rows[drawn]
+        centred -= mean
+        centred *= np.sqrt(weights[drawn] / max(count - 1, 1))[:, None]
         return cls(count, mean, centred.T @ centred)
 
     def merge(self, other: Moments) -> Moments:
