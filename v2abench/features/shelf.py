@@ -53,10 +53,14 @@ def _mapped(arrays: Sequence[Array], folder: Path) -> Iterator[Array]:
             for array in arrays:
                 file.seek(-file.tell() % _ALIGNMENT, os.SEEK_CUR)
                 starts.append(file.tell())
-                file.write(np.ascontiguousarray(array).data)
+                file.write(array.tobytes())
             file.flush()
             memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise write_error(place, error) from error
     for array, start in zip(arrays, starts, strict=True):
-        yield np.frombuffer(memory, array.dtype, array.size, start).reshape(array.shape)
+        yield (
+            np.frombuffer(memory, array.dtype, array.size, start).reshape(array.shape)
+            if array.size
+            else array
+        )
