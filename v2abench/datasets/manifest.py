@@ -9,7 +9,8 @@
 | `label` | class |
 | `speech` | `true` or `false`: human speech; PESQ is computed on such clips only |
 
-Paths are relative to the manifest, or to `--data-root`. Other columns are left alone.
+Paths are relative to the manifest, or to `--data-root`, and stay below it: a manifest from
+somebody else names no files of yours. Other columns are left alone.
 """
 
 import csv
@@ -21,6 +22,7 @@ from typing import Any
 from v2abench.clips import Clip, Dataset
 from v2abench.datasets.opening import DatasetOptions, refuse_options
 from v2abench.errors import V2ABenchError
+from v2abench.files import inside
 
 _TRUE, _FALSE = {"true", "1", "yes"}, {"", "false", "0", "no"}
 
@@ -84,13 +86,23 @@ def _clip(row: Mapping[str, str], root: Path, place: str) -> Clip:
     speech = row.get("speech", "").lower()
     if speech not in _TRUE | _FALSE:
         raise V2ABenchError(f"{place}: speech is {row['speech']!r}; write true or false")
-    video = root / row["video"]
+    video = _below(root, row["video"], place)
     reference = row.get("reference", "")
     return Clip(
         id=row.get("id") or video.stem,
         video=video,
-        reference=None if reference == "-" else root / reference if reference else video,
+        reference=None if reference == "-" else _below(root, reference, place) if reference else video,
         prompt=row.get("prompt") or row.get("caption") or None,
         label=row.get("label") or None,
         speech=speech in _TRUE,
     )
+
+
+def _below(root: Path, name: str, place: str) -> Path:
+    found = None if "\0" in name else inside(root, name)
+    if found is None:
+        raise V2ABenchError(
+            f"{place}: {name!r} is not below {root}; give as --data-root a folder that holds all the media "
+            "(`--data-root /` allows any absolute path, for a manifest of your own)"
+        )
+    return found
