@@ -34,6 +34,8 @@ def inside(root: Path, name: str) -> Path | None:
     By its words alone: an absolute name must lie below the absolute `root`. Links are followed when the
     file is opened; see `inside_for_good`.
     """
+    if not name.startswith(("/", "\\")) and ".." not in name and ":" not in name:
+        return root / name
     place = os.path.normpath(root.absolute() / name)
     return root / name if Path(place).is_relative_to(os.path.normpath(root.absolute())) else None
 
