@@ -108,7 +108,7 @@ def read_samples(folder: Path) -> SampleFolder:
             raise V2ABenchError(f"{folder / CARD} has another schema; sample anew")
         clips = {row["id"]: _clip(row) for row in _rows(folder / CLIPS)}
         samples = tuple(Sample(**row) for row in _rows(folder / SAMPLES))
-    except (json.JSONDecodeError, KeyError, TypeError, pa.ArrowException) as error:
+    except (ValueError, RecursionError, KeyError, TypeError, pa.ArrowException) as error:
         raise V2ABenchError(f"{folder} holds no samples of v2abench: {error!r}; sample anew") from error
     return SampleFolder(folder, card, clips, samples)
 

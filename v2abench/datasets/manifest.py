@@ -15,6 +15,7 @@ somebody else names no files of yours. Other columns are left alone.
 
 import csv
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,9 @@ def _json_rows(stream: Iterator[str], path: Path) -> Iterator[tuple[str, Mapping
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise V2ABenchError(f"{path}:{number} is not JSON: {error.msg}") from error
+        except (ValueError, RecursionError) as error:
+            cause = error.msg if isinstance(error, json.JSONDecodeError) else error
+            raise V2ABenchError(f"{path}:{number} is not JSON: {cause}") from error
         if not isinstance(row, dict):
             raise V2ABenchError(f"{path}:{number} is not an object; write one clip as {{...}} a line")
         yield (
@@ -70,7 +72,13 @@ def _table_rows(stream: Iterator[str], path: Path) -> Iterator[tuple[str, Mappin
     tabs = path.suffix.lower() == ".tsv"
     dialect: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {}
     reader = csv.DictReader(stream, **dialect)
-    for row in reader:
+    while True:
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            raise V2ABenchError(f"{path}:{reader.line_num} is not a table: {error}") from error
+        if row is None:
+            return
         place = f"{path}:{reader.line_num}"
         if None in row or None in row.values():
             raise V2ABenchError(
@@ -99,6 +107,10 @@ def _clip(row: Mapping[str, str], root: Path, place: str) -> Clip:
 
 
 def _below(root: Path, name: str, place: str) -> Path:
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError as error:
+        raise V2ABenchError(f"{place}: {name!r} cannot be the name of a file; write it in Unicode") from error
     found = None if "\0" in name else inside(root, name)
     if found is None:
         raise V2ABenchError(
