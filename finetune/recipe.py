@@ -7,6 +7,7 @@ file. Single values are overridden by `name=value`; what comes out is saved with
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -15,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from v2abench.errors import UnknownNameError, V2ABenchError
+from v2abench.yamls import parse_yaml, read_text
 
 RECIPES = "v2abench.finetune.recipes"
 
@@ -204,15 +206,12 @@ def recipe_text(spec: str) -> dict[str, Any]:
         path = Path(spec)
         if not path.is_file():
             raise V2ABenchError(f"--recipe {spec}: no such file; known are {', '.join(recipe_names())}")
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, spec)
     elif spec in recipe_names():
         text = files(RECIPES).joinpath(f"{spec}.yaml").read_text(encoding="utf-8")
     else:
         raise UnknownNameError("recipe", spec, recipe_names())
-    try:
-        said = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise V2ABenchError(f"{spec} is not YAML: {error}") from error
+    said = parse_yaml(text, spec)
     if not isinstance(said, dict):
         raise V2ABenchError(f"--recipe {spec} must hold names and values")
     return said
@@ -234,12 +233,10 @@ def _override(said: dict[str, Any], override: str) -> None:
 
 def _value(text: str) -> Any:
     """Return what YAML makes of `text`; 1e-4 is a number here, which YAML 1.1 reads as a word."""
-    try:
-        return float(text) if "e" in text.lower() else yaml.safe_load(text)
-    except ValueError:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise V2ABenchError(f"--set: {text!r} is not a value: {error}") from error
+    if "e" in text.lower():
+        with suppress(ValueError):
+            return float(text)
+    return parse_yaml(text, f"--set: {text!r}")
 
 
 def saved(recipe: TrainingRecipe) -> str:

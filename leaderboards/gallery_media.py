@@ -5,7 +5,7 @@ made once, and the same runs give the same site.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from v2abench.errors import ClipFault
-from v2abench.files import atomic
+from v2abench.files import atomic, content_hash
 from v2abench.media.audio import Audio
 from v2abench.media.probing import probe
 from v2abench.media.reading import AudioWindow, FrameStream, read_media
@@ -43,7 +43,11 @@ RANGE_DB = 75.0
 
 @dataclass(frozen=True)
 class Maker:
-    """Makes files in `folder`, unless they are there already, and returns their names."""
+    """Makes files in `folder`, unless they are there already, and returns their names.
+
+    A run's record may come from somebody else and name any file: only one whose content is
+    what was evaluated is shown.
+    """
 
     folder: Path
 
@@ -51,6 +55,7 @@ class Maker:
         """Return the video with the first `seconds` of that sound; raises `ClipFault` or `V2ABenchError`."""
         return self._make(
             f"{_name('video', video.hash, sound.hash, seconds)}.mp4",
+            (video, sound),
             lambda path: _lay(Path(video.path), _sound(Path(sound.path), seconds), path),
         )
 
@@ -58,6 +63,7 @@ class Maker:
         """Return the picture of the first `seconds` of a sound; raises `ClipFault`."""
         return self._make(
             f"{_name('spectrogram', sound.hash, seconds)}.png",
+            (sound,),
             lambda path: _write_picture(path, draw_spectrogram(_sound(Path(sound.path), seconds), seconds)),
         )
 
@@ -65,14 +71,27 @@ class Maker:
         """Return a picture from the video's first second; raises `ClipFault`."""
         return self._make(
             f"{_name('still', video.hash)}.jpg",
+            (video,),
             lambda path: _write_picture(path, _still(Path(video.path))),
         )
 
-    def _make(self, name: str, write: Callable[[Path], None]) -> str:
+    def _make(self, name: str, sources: Sequence[FileRecord], write: Callable[[Path], None]) -> str:
         path = self.folder / name
         if not path.is_file():
+            for source in sources:
+                _require_unchanged(source)
             write(path)
         return name
+
+
+def _require_unchanged(record: FileRecord) -> None:
+    path = Path(record.path)
+    try:
+        now = content_hash(path)
+    except OSError as error:
+        raise ClipFault("missing", f"{path.name}: {error.strerror or error}") from error
+    if now != record.hash:
+        raise ClipFault("changed", f"{path.name} is not the file that was evaluated")
 
 
 def draw_spectrogram(audio: Audio, seconds: float) -> NDArray[np.uint8]:

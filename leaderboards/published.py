@@ -13,10 +13,10 @@ from functools import cache
 from importlib.resources import files
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from v2abench.errors import UnknownNameError, V2ABenchError
+from v2abench.yamls import parse_yaml
 
 _COUNT = re.compile(r"^(\d+(?:\.\d+)?)([KMB])$")
 _SCALES = {"K": 1_000, "M": 1_000_000, "B": 1_000_000_000}
@@ -115,8 +115,8 @@ def parse_published(card_text: str, table_text: str, source: str) -> PublishedTa
 
 def _card(text: str, source: str) -> Card:
     try:
-        return Card.model_validate(yaml.safe_load(text))
-    except (yaml.YAMLError, ValidationError) as error:
+        return Card.model_validate(parse_yaml(text, f"{source}.yaml"))
+    except ValidationError as error:
         raise V2ABenchError(f"{source}.yaml is no card of a published table: {error}") from error
 
 

@@ -40,7 +40,7 @@ from scipy.special import rel_entr, softmax
 from v2abench.contracts import Bootstrap, Direction, Features, Score, Stream
 from v2abench.metrics.bootstrap import mean_score
 from v2abench.metrics.desync import OFFSETS, chosen_offsets
-from v2abench.metrics.samples import Floats, by_clip, finite, gather_vectors, paired_clips
+from v2abench.metrics.samples import Floats, blocks, by_clip, finite, gather_vectors, paired_clips
 
 Kind = Literal["cosine", "text_probability", "offset", "inception_term", "value", "difference"]
 
@@ -137,7 +137,8 @@ def reference_prior(component: Component, features: Features) -> Floats | None:
     samples = gather_vectors(features, "reference", component.features[0][1])
     if not samples.clips:
         return None
-    return np.asarray(softmax(samples.rows, axis=1).mean(axis=0))
+    total = sum(softmax(block, axis=1).sum(axis=0) for _, block in blocks(samples.rows))
+    return np.asarray(total / len(samples.clips))
 
 
 @dataclass(frozen=True)

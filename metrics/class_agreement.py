@@ -26,7 +26,11 @@ import numpy as np
 
 from v2abench.contracts import Bootstrap, Direction, Features, Score, Stream
 from v2abench.metrics.bootstrap import mean_score
-from v2abench.metrics.samples import gather_vectors, paired_clips
+from v2abench.metrics.samples import Floats, gather_vectors, paired_clips, row_wise
+
+
+def _alike(generated: Floats, reference: Floats) -> Floats:
+    return (generated.argmax(axis=1) == reference.argmax(axis=1)).astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class ClassAgreement:
         clips = paired_clips(features, ("generated", self.logits), ("reference", self.logits))
         if not clips:
             return Score(None, (), warnings=(f"no clip has {self.logits} of generated and of reference",))
-        generated = gather_vectors(features, "generated", self.logits, clips).rows.argmax(axis=1)
-        reference = gather_vectors(features, "reference", self.logits, clips).rows.argmax(axis=1)
-        values = (generated == reference).astype(np.float64)
+        generated = gather_vectors(features, "generated", self.logits, clips).rows
+        reference = gather_vectors(features, "reference", self.logits, clips).rows
+        values = row_wise(_alike, generated, reference)
         return mean_score(clips, values, bootstrap, (0.0, 1.0))

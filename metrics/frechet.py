@@ -54,17 +54,17 @@ import numpy as np
 from v2abench.contracts import Bootstrap, Direction, Features, Score, Stream
 from v2abench.metrics.bootstrap import clip_counts, recentred
 from v2abench.metrics.frechet_statistics import FrechetStatistics
-from v2abench.metrics.samples import Floats, Integers, Samples, gather_sets, one_sided, too_few
+from v2abench.metrics.samples import Floats, Integers, Matrix, Samples, gather_sets, one_sided, too_few
 
 
-def frechet_distance(generated: Floats, reference: Floats) -> float:
+def frechet_distance(generated: Matrix, reference: Matrix) -> float:
     """FD between samples (n, d) and (m, d) of any float dtype, n and m at least 2."""
     return FrechetStatistics.of(generated, reference).distance()
 
 
 def frechet_distance_infinity(
-    generated: Floats,
-    reference: Floats,
+    generated: Matrix,
+    reference: Matrix,
     *,
     points: int = 15,
     smallest: float = 0.1,

@@ -36,6 +36,13 @@ row i by √w_i; samples that were not drawn drop out, so the matrix of a bootst
 replicate has about 0.63 n rows. Where neither side has more samples than
 dimensions, all replicates share the products X Yᵀ, of which a replicate takes
 rows and columns.
+
+Memory
+------
+A side with more samples than dimensions is never in memory as a whole: its
+covariance is merged, and its R folded, block by block (see `moments`), so memory
+is a few times d² plus a block, however many samples there are. Up to one block
+it is all there at once.
 """
 
 from __future__ import annotations
@@ -47,7 +54,17 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from v2abench.metrics.samples import Floats, Integers
+from v2abench.metrics.moments import moments
+from v2abench.metrics.samples import (
+    BLOCK_ROWS,
+    Floats,
+    Integers,
+    Matrix,
+    StackedRows,
+    blocks,
+    row_mean,
+    row_wise,
+)
 
 _ROUNDING = 16 * float(np.finfo(np.float64).eps)
 """Bound on the error of a symmetric eigenvalue, relative to the matrix's norm."""
@@ -57,16 +74,17 @@ _ROUNDING = 16 * float(np.finfo(np.float64).eps)
 class _Side:
     """Samples around their mean: rows (n, d), mean (d,), squared lengths (n,)."""
 
-    rows: Floats
+    rows: Matrix
     mean: Floats
     squares: Floats
 
     @classmethod
-    def of(cls, samples: Floats) -> _Side:
-        samples = np.asarray(samples, dtype=np.float64)
-        mean = samples.mean(axis=0)
+    def of(cls, samples: Matrix) -> _Side:
+        if not isinstance(samples, StackedRows):
+            samples = np.asarray(samples, dtype=np.float64)
+        mean = row_mean(samples)
         rows = samples - mean
-        return cls(rows, mean, np.einsum("ij,ij->i", rows, rows))
+        return cls(rows, mean, np.asarray(row_wise(_squared_lengths, rows)))
 
 
 @dataclass(frozen=True)
@@ -79,6 +97,7 @@ class _Resample:
     """
 
     side: _Side
+    weights: Floats
     drawn: Integers
     scale: Floats
     shift: Floats
@@ -88,26 +107,36 @@ class _Resample:
     def of(cls, side: _Side, weights: Floats | None) -> _Resample:
         weights = np.ones(len(side.rows)) if weights is None else weights
         total = float(weights.sum())
-        shift = weights @ side.rows / total
+        shift = sum(weights[where] @ block for where, block in blocks(side.rows)) / total
         trace = float(weights @ side.squares - total * (shift @ shift)) / (total - 1)
         drawn = np.flatnonzero(weights)
-        return cls(side, drawn, np.sqrt(weights[drawn] / (total - 1)), shift, trace)
+        return cls(side, weights, drawn, np.sqrt(weights[drawn] / (total - 1)), shift, trace)
 
     @property
     def tall(self) -> bool:
         """Whether there are more samples than dimensions."""
         return len(self.drawn) > len(self.shift)
 
-    @cached_property
-    def rows(self) -> Floats:
-        """X̂, whose X̂ᵀ X̂ is the covariance."""
-        return (self.side.rows[self.drawn] - self.shift) * self.scale[:, None]
+    def rows(self, some: slice = slice(None)) -> Floats:
+        """X̂, whose X̂ᵀ X̂ is the covariance, or `some` of its rows."""
+        rows = self.side.rows[self.drawn[some]]
+        rows -= self.shift
+        rows *= self.scale[some, None]
+        return rows
 
     def factor(self) -> Floats:
         """X̂, or the R of its QR where that is smaller."""
         if not self.tall:
-            return self.rows
-        return np.asarray(scipy.linalg.qr(self.rows, mode="r", check_finite=False)[0][: len(self.shift)])
+            return self.rows()
+        factor = np.empty((0, len(self.shift)))
+        for start in range(0, len(self.drawn), BLOCK_ROWS):
+            block = np.concatenate([factor, self.rows(slice(start, start + BLOCK_ROWS))])
+            factor = scipy.linalg.qr(block, mode="r", check_finite=False)[0][: len(self.shift)]
+        return factor
+
+    def covariance(self) -> Floats:
+        """Of a side with more samples than dimensions."""
+        return moments(self.side.rows, self.weights).covariance
 
 
 @dataclass(frozen=True)
@@ -118,7 +147,7 @@ class FrechetStatistics:
     reference: _Side
 
     @classmethod
-    def of(cls, generated: Floats, reference: Floats) -> FrechetStatistics:
+    def of(cls, generated: Matrix, reference: Matrix) -> FrechetStatistics:
         """From samples (n, d) and (m, d) of any float dtype."""
         return cls(_Side.of(generated), _Side.of(reference))
 
@@ -139,7 +168,11 @@ class FrechetStatistics:
         offset = (self.generated.mean + first.shift) - (self.reference.mean + second.shift)
         rest = float(offset @ offset) + first.trace + second.trace
         cross = None if first.tall and second.tall else self._cross(first, second)
-        squares = _from_covariances(first.rows, second.rows) if cross is None else _from_cross(cross)
+        squares = (
+            _from_covariances(first.covariance(), second.covariance())
+            if cross is None
+            else _from_cross(cross)
+        )
         if squares and squares.error <= squares.allowed(replicate) * (rest - 2 * squares.root):
             return max(0.0, rest - 2 * squares.root)
         cross = first.factor() @ second.factor().T if cross is None else cross
@@ -148,14 +181,14 @@ class FrechetStatistics:
     @cached_property
     def _products(self) -> Floats | None:
         most = max(len(self.generated.rows), len(self.reference.rows))
-        return self.generated.rows @ self.reference.rows.T if most <= len(self.generated.mean) else None
+        return self.generated.rows[:] @ self.reference.rows[:].T if most <= len(self.generated.mean) else None
 
     def _cross(self, first: _Resample, second: _Resample) -> Floats:
         """K of a resample, by multiplying out its two shifts where products are shared."""
         if self._products is None:
             return first.factor() @ second.factor().T
-        by_second = self.generated.rows @ second.shift
-        by_first = self.reference.rows @ first.shift - first.shift @ second.shift
+        by_second = self.generated.rows[:] @ second.shift
+        by_first = self.reference.rows[:] @ first.shift - first.shift @ second.shift
         cross = self._products[np.ix_(first.drawn, second.drawn)]
         cross -= by_second[first.drawn, None]
         cross -= by_first[second.drawn]
@@ -192,6 +225,11 @@ class _Squares:
         return 0.0 if singular else 1e-6
 
 
+def _squared_lengths(rows: Floats) -> Floats:
+    lengths: Floats = np.einsum("ij,ij->i", rows, rows)
+    return lengths
+
+
 def _from_cross(cross: Floats) -> _Squares:
     """From the eigenvalues of K Kᵀ."""
     small = cross if len(cross) <= cross.shape[1] else cross.T
@@ -200,9 +238,8 @@ def _from_cross(cross: Floats) -> _Squares:
     return _Squares(eigenvalues[1:], _ROUNDING * max(0.0, float(eigenvalues[-1])))
 
 
-def _from_covariances(first: Floats, second: Floats) -> _Squares | None:
-    """From the eigenvalues of Lᵀ C2 L, for X̂ and Ŷ with more rows than columns; None for a singular C1."""
-    covariance, other = first.T @ first, second.T @ second
+def _from_covariances(covariance: Floats, other: Floats) -> _Squares | None:
+    """From the eigenvalues of Lᵀ C2 L, for C1 and C2; None for a singular C1."""
     try:
         factor = scipy.linalg.cholesky(covariance, lower=True, check_finite=False)
     except np.linalg.LinAlgError:

@@ -37,7 +37,7 @@ Agrees with hkchengrex/av-benchmark@050a5cd `metrics/isc.py` to 1e-9 relative.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -46,10 +46,10 @@ import scipy.special
 
 from v2abench.contracts import Bootstrap, Direction, Features, Score, Stream
 from v2abench.metrics.bootstrap import generator, recentred
-from v2abench.metrics.samples import Floats, Integers, gather_vectors
+from v2abench.metrics.samples import Floats, Integers, Matrix, blocks, gather_vectors
 
 
-def inception_score(logits: Floats, splits: int = 10, seed: int | None = 2020) -> tuple[float, float]:
+def inception_score(logits: Matrix, splits: int = 10, seed: int | None = 2020) -> tuple[float, float]:
     """IS of `logits` (clips, classes): mean and population std over the splits.
 
     Raises `ValueError` for fewer clips than splits.
@@ -58,7 +58,7 @@ def inception_score(logits: Floats, splits: int = 10, seed: int | None = 2020) -
     if clips < splits:
         raise ValueError(f"{clips} clips cannot fill {splits} splits")
     order = np.arange(clips) if seed is None else np.random.RandomState(seed).permutation(clips)
-    scores = _Distributions.of(logits).scores(_cut(order, splits))
+    scores = _scores(logits, [_cut(order, splits)])[0]
     return float(scores.mean()), float(scores.std())
 
 
@@ -67,24 +67,29 @@ def _cut(order: Integers, splits: int) -> list[Integers]:
     return [order[start:stop] for start, stop in itertools.pairwise(edges)]
 
 
-@dataclass(frozen=True)
-class _Distributions:
-    """Class probabilities (clips, classes) and their entropies (clips,)."""
+def _scores(logits: Matrix, drawings: Sequence[list[Integers]]) -> Floats:
+    """exp(H(mean p) − mean H(p)) of each part of each drawing: (drawings, parts).
 
-    probabilities: Floats
-    entropies: Floats
+    The parts are row indices. Of a part only the sums of p and of H are kept.
+    """
+    classes, splits = logits.shape[1], len(drawings[0])
+    marginals, entropies = np.zeros((len(drawings), splits, classes)), np.zeros((len(drawings), splits))
+    for where, block in blocks(logits):
+        probabilities = scipy.special.softmax(block, axis=1)
+        entropy = scipy.special.entr(probabilities).sum(axis=1)
+        for drawing, parts in enumerate(drawings):
+            shares = np.stack([_shares(part, where) for part in parts])
+            marginals[drawing] += shares @ probabilities
+            entropies[drawing] += shares @ entropy
+    scores: Floats = np.exp(scipy.special.entr(marginals).sum(axis=2) - entropies)
+    return scores
 
-    @classmethod
-    def of(cls, logits: Floats) -> _Distributions:
-        probabilities = scipy.special.softmax(np.asarray(logits, dtype=np.float64), axis=1)
-        return cls(probabilities, scipy.special.entr(probabilities).sum(axis=1))
 
-    def scores(self, parts: Iterable[Integers]) -> Floats:
-        """exp(H(mean p) − mean H(p)) of each part, given as row indices."""
-        counts = np.stack([np.bincount(part, minlength=len(self.entropies)) / len(part) for part in parts])
-        marginal = scipy.special.entr(counts @ self.probabilities).sum(axis=1)
-        scores: Floats = np.exp(marginal - counts @ self.entropies)
-        return scores
+def _shares(part: Integers, where: slice) -> Floats:
+    """How much of a part each row of a block is."""
+    here = part[(part >= where.start) & (part < where.stop)] - where.start
+    shares: Floats = np.bincount(here, minlength=where.stop - where.start) / len(part)
+    return shares
 
 
 @dataclass(frozen=True)
@@ -133,13 +138,12 @@ class InceptionScore:
             replicates=replicates,
         )
 
-    def _replicates(self, logits: Floats, bootstrap: Bootstrap | None) -> Floats | None:
+    def _replicates(self, logits: Matrix, bootstrap: Bootstrap | None) -> Floats | None:
         if bootstrap is None or len(logits) < 2:
             return None
-        distributions = _Distributions.of(logits)
         rng = generator(bootstrap, self.name)
-        replicates = [
-            distributions.scores(_cut(rng.integers(len(logits), size=len(logits)), self.splits)).mean()
+        drawings = [
+            _cut(rng.integers(len(logits), size=len(logits)), self.splits)
             for _ in range(bootstrap.replicates)
         ]
-        return np.array(replicates)
+        return np.asarray(_scores(logits, drawings).mean(axis=1)) if drawings else None

@@ -36,8 +36,10 @@ How it is computed
 ------------------
 All of these are weighted sums Σ_ij u_i k_ij v_j: a subset of KID is a vector of
 zeros and ones, a resample of the bootstrap a vector of counts. The kernel is
-made in blocks of rows, once, and every block is summed with all the weights
-before the next is made; memory stays at a few blocks. In a resample, a pair of
+made in tiles, once, and every tile is summed with all the weights before the
+next is made; memory stays at a few tiles and the weights. A sum over all pairs
+has no statistic of fixed size that parts could merge: the samples themselves
+are read again, block by block. In a resample, a pair of
 copies of one sample is no pair of different samples and does not enter; a
 resample of nothing but copies has no MMD² and is left out. The
 replicates of KID are its expectation over subsets, MMD² of the whole resample,
@@ -62,7 +64,16 @@ import numpy as np
 
 from v2abench.contracts import Bootstrap, Direction, Features, Score, Stream
 from v2abench.metrics.bootstrap import clip_counts, recentred
-from v2abench.metrics.samples import Floats, Samples, gather_sets, one_sided, too_few
+from v2abench.metrics.samples import (
+    Floats,
+    Matrix,
+    Samples,
+    blocks,
+    gather_sets,
+    one_sided,
+    row_mean,
+    too_few,
+)
 
 Kernel = Callable[[Floats, Floats], Floats]
 """From samples (n, d) and (m, d) to the kernel's values (n, m)."""
@@ -95,7 +106,7 @@ def gaussian_kernel(bandwidth: float) -> Kernel:
 
 
 def squared_mmd(
-    generated: Floats, reference: Floats, kernel: Kernel, generated_weights: Floats, reference_weights: Floats
+    generated: Matrix, reference: Matrix, kernel: Kernel, generated_weights: Floats, reference_weights: Floats
 ) -> Floats:
     """MMD² of each of several weightings of the same samples: (weightings,).
 
@@ -114,8 +125,8 @@ def squared_mmd(
 
 
 def kernel_inception_distance(
-    generated: Floats,
-    reference: Floats,
+    generated: Matrix,
+    reference: Matrix,
     *,
     subsets: int = 100,
     subset_size: int = 1000,
@@ -127,16 +138,11 @@ def kernel_inception_distance(
     `kernel` is the cubic one of the module's docstring unless given.
     """
     weights = _subset_weights(len(generated), len(reference), subsets, subset_size, seed)
-    values = squared_mmd(
-        np.asarray(generated, dtype=np.float64),
-        np.asarray(reference, dtype=np.float64),
-        kernel or polynomial_kernel(),
-        *weights,
-    )
+    values = squared_mmd(generated, reference, kernel or polynomial_kernel(), *weights)
     return float(values.mean()), float(values.std())
 
 
-def kernel_audio_distance(generated: Floats, reference: Floats, bandwidth: float | None = None) -> float:
+def kernel_audio_distance(generated: Matrix, reference: Matrix, bandwidth: float | None = None) -> float:
     """KAD between samples (n, d) and (m, d), times 100.
 
     `bandwidth` is the median distance within `reference` unless given.
@@ -146,7 +152,7 @@ def kernel_audio_distance(generated: Floats, reference: Floats, bandwidth: float
     return 100 * float(squared_mmd(first, second, kernel, *_ones(first, second))[0])
 
 
-def median_distance(samples: Floats, pairs: int = 5_000_000, seed: int = 0) -> float:
+def median_distance(samples: Matrix, pairs: int = 5_000_000, seed: int = 0) -> float:
     """The median Euclidean distance between two different rows of `samples` (n, d).
 
     With more than `pairs` pairs, over those of a random subset of rows, drawn
@@ -155,7 +161,8 @@ def median_distance(samples: Floats, pairs: int = 5_000_000, seed: int = 0) -> f
     most = int((1 + np.sqrt(1 + 8 * pairs)) / 2)
     if len(samples) > most:
         samples = samples[np.random.default_rng(seed).choice(len(samples), size=most, replace=False)]
-    distances = np.sqrt(_squared_distances(samples, samples))
+    chosen = samples[:]
+    distances = np.sqrt(_squared_distances(chosen, chosen))
     return float(np.median(distances[np.triu(np.ones(distances.shape, dtype=bool), k=1)]))
 
 
@@ -169,17 +176,18 @@ def _squared_distances(first: Floats, second: Floats) -> Floats:
 
 
 def _weighted_sums(
-    kernel: Kernel, first: Floats, second: Floats, left: Floats, right: Floats, *, same: bool
+    kernel: Kernel, first: Matrix, second: Matrix, left: Floats, right: Floats, *, same: bool
 ) -> Floats:
     """Σ_ij left_ci k(first_i, second_j) right_cj for each c; without i = j where both are the `same`."""
     sums = np.zeros(len(left))
-    step = max(1, _BLOCK // len(second))
-    for start in range(0, len(first), step):
-        values = kernel(first[start : start + step], second)
-        if same:
-            here = np.arange(len(values))
-            values[here, start + here] = 0
-        sums += np.einsum("ci,ic->c", left[:, start : start + step], values @ right.T)
+    for across, others in blocks(second):
+        step = max(1, _BLOCK // len(others))
+        for start in range(0, len(first), step):
+            values = kernel(np.asarray(first[start : start + step], dtype=np.float64), others)
+            if same:
+                here = np.arange(max(start, across.start), min(start + len(values), across.stop))
+                values[here - start, here - across.start] = 0
+            sums += np.einsum("ci,ic->c", left[:, start : start + step], values @ right[:, across].T)
     return sums
 
 
@@ -195,13 +203,13 @@ def _subset_weights(
     return weights
 
 
-def _ones(generated: Floats, reference: Floats) -> tuple[Floats, Floats]:
+def _ones(generated: Matrix, reference: Matrix) -> tuple[Floats, Floats]:
     return np.ones((1, len(generated))), np.ones((1, len(reference)))
 
 
-def _centred(generated: Floats, reference: Floats) -> tuple[Floats, Floats]:
+def _centred(generated: Matrix, reference: Matrix) -> tuple[Matrix, Matrix]:
     """Both sets around the mean of the reference, where distances lose fewest digits."""
-    mean = np.asarray(reference, dtype=np.float64).mean(axis=0)
+    mean = row_mean(reference)
     return generated - mean, reference - mean
 
 
@@ -330,7 +338,7 @@ class KernelAudioDistance:
         first, second = _centred(generated.rows, reference.rows)
         bandwidth = median_distance(second, self.bandwidth_pairs, self.seed)
         # Equal rows leave a distance of rounding size, not exactly 0.
-        if bandwidth <= 1e-9 * np.abs(reference.rows).max():
+        if bandwidth <= 1e-9 * max(np.abs(block).max() for _, block in blocks(reference.rows)):
             reason = (
                 f"most of the reference's samples of {self.embedding} are equal: their median distance is 0"
             )

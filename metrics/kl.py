@@ -34,6 +34,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -41,7 +42,7 @@ import scipy.special
 
 from v2abench.contracts import Bootstrap, Direction, Features, Score, Stream
 from v2abench.metrics.bootstrap import UNBOUNDED, mean_score
-from v2abench.metrics.samples import Floats, gather_vectors, paired_clips
+from v2abench.metrics.samples import Floats, gather_vectors, paired_clips, row_wise
 
 
 def softmax_divergences(reference: Floats, generated: Floats, epsilon: float = 0.0) -> Floats:
@@ -104,10 +105,10 @@ class KLDivergence:
         if not clips:
             return Score(None, (), warnings=(f"no clip has {self.logits} of generated and of reference",))
         divergences = softmax_divergences if self.variant == "softmax" else sigmoid_divergences
-        values = divergences(
+        values = row_wise(
+            partial(divergences, epsilon=self.epsilon),
             gather_vectors(features, "reference", self.logits, clips).rows,
             gather_vectors(features, "generated", self.logits, clips).rows,
-            self.epsilon,
         )
         proper = self.variant == "softmax" and self.epsilon == 0
         return mean_score(clips, values, bootstrap, (0.0, math.inf) if proper else UNBOUNDED)

@@ -12,14 +12,19 @@ Conventions
 - Everything is float64 from here on, whatever the network's dtype.
 - A set feature is one vector a clip, (d,), or several examples a clip,
   (examples, d), as VGGish gives; every example is then one sample.
+- More rows than one block (`BLOCK_ROWS`) are not stacked at once: they stay in the
+  arrays they came in, which the feature store maps from disk, and are read and summed
+  block by block. The blocks are those of the sorted clips, so that the order of every
+  sum is fixed, however the features were computed and stored.
 - Features are finite: the boundaries that read media and run networks have
   excluded the rest. A non-finite value here is a bug and raises `ValueError`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,17 +34,64 @@ from v2abench.contracts import Array, Features, Stream
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
+BLOCK_ROWS = 4096
+"""Rows that are float64 in memory at once: 64 MiB in 2048 dimensions."""
+
+
+@dataclass(frozen=True)
+class StackedRows:
+    """The rows of many arrays (rows, d) of any float dtype, as float64 where they are asked for.
+
+    `starts` (arrays + 1,) is the number of the first row of each array, and of all rows;
+    `offset` (d,) is taken from every row.
+    """
+
+    arrays: tuple[Array, ...]
+    starts: Integers
+    offset: Floats
+
+    @classmethod
+    def of(cls, arrays: Collection[Array]) -> StackedRows:
+        """From at least one array; all are of the same width."""
+        first = next(iter(arrays))
+        starts = np.concatenate([[0], np.cumsum([len(array) for array in arrays])]).astype(np.int64)
+        return cls(tuple(arrays), starts, np.zeros(first.shape[1]))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, d)."""
+        return int(self.starts[-1]), len(self.offset)
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def __getitem__(self, index: slice | Integers) -> Floats:
+        numbers = np.arange(len(self))[index]
+        owners = np.searchsorted(self.starts, numbers, side="right") - 1
+        out = np.empty((len(numbers), len(self.offset)))
+        for row, (owner, number) in enumerate(zip(owners, numbers - self.starts[owners], strict=True)):
+            out[row] = self.arrays[owner][number]
+        out -= self.offset
+        return out
+
+    def __sub__(self, vector: Floats) -> StackedRows:
+        return replace(self, offset=self.offset + vector)
+
+
+Matrix = Floats | StackedRows
+"""Rows (n, d): in memory, or read where they are asked for."""
+
 
 @dataclass(frozen=True)
 class Samples:
     """The samples of a set of clips.
 
-    `rows` is (samples, d) float64; `owner` (samples,) is the index into `clips`
+    `rows` is (samples, d), float64 where it is read; `owner` (samples,) is the index into `clips`
     of the clip that a row belongs to.
     """
 
     clips: tuple[str, ...]
-    rows: Floats
+    rows: Matrix
     owner: Integers
 
     @property
@@ -78,14 +130,20 @@ def gather(features: Features, stream: Stream, name: str, clips: Collection[str]
     """
     arrays = by_clip(features, stream, name)
     chosen = tuple(sorted(arrays if clips is None else clips))
-    blocks = [np.atleast_2d(finite(arrays[clip], stream, name, clip)) for clip in chosen]
-    if not blocks:
+    if not chosen:
         return Samples((), np.empty((0, 0)), np.empty(0, dtype=np.int64))
-    for clip, block in zip(chosen, blocks, strict=True):
-        if block.ndim != 2:
-            raise ValueError(f"{stream} feature {name!r} of clip {clip!r} has {block.ndim} axes, not 1 or 2")
-    owner = np.repeat(np.arange(len(chosen)), [len(block) for block in blocks])
-    return Samples(chosen, np.concatenate(blocks), owner)
+    parts = [_matrix(arrays[clip], stream, name, clip) for clip in chosen]
+    owner = np.repeat(np.arange(len(chosen)), [len(part) for part in parts])
+    few = len(owner) <= BLOCK_ROWS
+    return Samples(chosen, np.concatenate(parts, dtype=np.float64) if few else StackedRows.of(parts), owner)
+
+
+def _matrix(values: Array, stream: Stream, name: str, clip: str) -> Array:
+    finite(values, stream, name, clip)
+    matrix = np.atleast_2d(values)
+    if matrix.ndim != 2:
+        raise ValueError(f"{stream} feature {name!r} of clip {clip!r} has {matrix.ndim} axes, not 1 or 2")
+    return matrix
 
 
 def gather_vectors(
@@ -106,8 +164,38 @@ def gather_scalars(features: Features, stream: Stream, name: str, clips: Collect
     )
 
 
-def cosines(first: Floats, second: Floats) -> Floats:
+def blocks(rows: Matrix) -> Iterator[tuple[slice, Floats]]:
+    """The rows in their fixed blocks: where each lies, and what it holds, in float64."""
+    for start in range(0, len(rows), BLOCK_ROWS):
+        where = slice(start, min(start + BLOCK_ROWS, len(rows)))
+        yield where, np.asarray(rows[where], dtype=np.float64)
+
+
+def row_mean(rows: Matrix) -> Floats:
+    """The mean of at least one row: (d,)."""
+    total = sum(block.sum(axis=0) for _, block in blocks(rows))
+    return np.asarray(total / len(rows), dtype=np.float64)
+
+
+@overload
+def row_wise(function: Callable[[Floats], Array], first: Matrix, /) -> Array: ...
+@overload
+def row_wise(function: Callable[[Floats, Floats], Array], first: Matrix, second: Matrix, /) -> Array: ...
+def row_wise(function: Callable[..., Array], first: Matrix, *more: Matrix) -> Array:
+    """`function` of equally many rows of each matrix, one value a row, block by block: (n,)."""
+    found = [
+        function(block, *(np.asarray(other[where], dtype=np.float64) for other in more))
+        for where, block in blocks(first)
+    ]
+    return np.concatenate(found) if found else np.empty(0)
+
+
+def cosines(first: Matrix, second: Matrix) -> Floats:
     """The cosine of each row of (n, d) with that of the other (n, d): (n,)."""
+    return np.asarray(row_wise(_cosines, first, second), dtype=np.float64)
+
+
+def _cosines(first: Floats, second: Floats) -> Floats:
     products = (first * second).sum(axis=1)
     lengths = (first**2).sum(axis=1) * (second**2).sum(axis=1)
     return np.asarray(products / np.sqrt(lengths), dtype=np.float64)

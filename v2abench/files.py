@@ -28,6 +28,24 @@ def write_error(path: Path, error: OSError) -> V2ABenchError:
     )
 
 
+def inside(root: Path, name: str) -> Path | None:
+    """Return the place that `name`, from somebody else's file, has below `root`; None where it leaves it.
+
+    By its words alone: an absolute name must lie below the absolute `root`. Links are followed when the
+    file is opened; see `inside_for_good`.
+    """
+    if not name.startswith(("/", "\\")) and ".." not in name and ":" not in name:
+        return root / name
+    place = os.path.normpath(root.absolute() / name)
+    return root / name if Path(place).is_relative_to(os.path.normpath(root.absolute())) else None
+
+
+def inside_for_good(root: Path, name: str) -> Path | None:
+    """Return what `inside` does, and None as well where links lead out of `root`."""
+    place = inside(root, name)
+    return place if place and place.resolve().is_relative_to(root.resolve()) else None
+
+
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, with its suffix; on success it becomes `path`.

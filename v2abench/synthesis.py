@@ -1,6 +1,7 @@
 """Generating a dataset's sounds with one model into a folder: what `v2abench generate` does."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -203,10 +204,13 @@ def _degraded(entry: Made, code: str, detail: str) -> Made:
 
 def _muxed(entry: Made, clip: Clip, sound: Path) -> Made:
     target = sound.parent / MUXED / f"{clip.id}.mp4"
-    if target.is_file() and target.stat().st_mtime_ns >= sound.stat().st_mtime_ns:
+    times = sound.stat()
+    if target.is_file() and target.stat().st_mtime_ns == times.st_mtime_ns:
         return entry
     try:
         mux(clip.video, sound, target)
+        # It bears the time of the sound that it was made from: which is the later one depends on clocks.
+        os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
     except (ClipFault, V2ABenchError) as error:
         return _degraded(entry, "not-muxed", str(error))
     return entry

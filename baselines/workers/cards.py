@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from v2abench.errors import UnknownNameError, V2ABenchError
 from v2abench.files import write_text
 from v2abench.models import added_folder, added_models
+from v2abench.yamls import parse_yaml
 
 Scalar = bool | int | float | str
 Kind = Literal["isolated", "samples", "worker", "command"]
@@ -213,9 +214,7 @@ def find_card(name: str) -> Card:
 def parse_card(text: str, source: str) -> Card:
     """Validate the YAML `text`; `source` names it in errors."""
     try:
-        return Card.model_validate(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise V2ABenchError(f"{source} is not YAML: {error}") from error
+        return Card.model_validate(parse_yaml(text, source))
     except ValidationError as error:
         raise V2ABenchError(f"{source}, {first_error(error)}") from error
 

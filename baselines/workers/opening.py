@@ -13,8 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import yaml
-
 from v2abench.baselines.workers.cards import Card, added_card, built_in_card
 from v2abench.baselines.workers.examining import describe_card
 from v2abench.baselines.workers.model import OutsideModel, Texts, open_source
@@ -25,6 +23,7 @@ from v2abench.datasets.manifest import read_rows
 from v2abench.errors import UnknownNameError, V2ABenchError
 from v2abench.files import sha256
 from v2abench.models import Description, GenerationOptions, ModelContext
+from v2abench.yamls import parse_yaml
 
 _COMMON = ("captions", "cot", "timeout")
 
@@ -163,7 +162,7 @@ def _cast(card: Card, name: str, text: str) -> Scalar:
     """Read a value as what the default is."""
     default = card.options[name].default
     if isinstance(default, bool):
-        value = yaml.safe_load(text)
+        value = parse_yaml(text, f"--model {card.name}: {name}={text}")
         if not isinstance(value, bool):
             raise V2ABenchError(f"--model {card.name}: {name}={text} must be true or false")
         return value

@@ -159,7 +159,7 @@ def _card(path: Path) -> Mapping[str, Any]:
         raise V2ABenchError(f"{path}, the card of the pairs, is missing; copy it along with the Parquet file")
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise V2ABenchError(f"{path} is not JSON: {error}; write the pairs anew") from error
     if not isinstance(card, dict) or card.get("schema_version") != SCHEMA_VERSION:
         raise V2ABenchError(f"{path} is not a card of schema {SCHEMA_VERSION}; write the pairs anew")

@@ -1,7 +1,7 @@
 """`prefs rate`: a local page to rate samples on, by Starlette and Uvicorn (extra `annotate`).
 
-It listens on 127.0.0.1 only, under a random token; what it serves are the page's two files and
-the questions' own videos, by keys that name no file.
+It listens on 127.0.0.1 only, under a random token, and answers no page of another origin; what
+it serves are the page's two files and the questions' own videos, by keys that name no file.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; form-action 'none'",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
 _PAGE = {
@@ -81,6 +82,7 @@ def rating_app(session: RatingSession, token: str) -> Starlette:
     try:
         from starlette.applications import Starlette  # noqa: PLC0415 (an extra)
         from starlette.middleware import Middleware  # noqa: PLC0415
+        from starlette.middleware.base import BaseHTTPMiddleware  # noqa: PLC0415
         from starlette.middleware.trustedhost import TrustedHostMiddleware  # noqa: PLC0415
         from starlette.routing import Mount, Route  # noqa: PLC0415
     except ImportError as error:
@@ -96,7 +98,16 @@ def rating_app(session: RatingSession, token: str) -> Starlette:
     ]
     # A page elsewhere cannot reach this one under a name of its own (DNS rebinding).
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
-    return Starlette(routes=[Mount(f"/{token}", routes=routes)], middleware=[hosts])
+    origins = Middleware(BaseHTTPMiddleware, dispatch=_own_pages_only)
+    return Starlette(routes=[Mount(f"/{token}", routes=routes)], middleware=[hosts, origins])
+
+
+async def _own_pages_only(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Browsers name the origin of what a page sends; one that is not ours gets no answer."""
+    origin = request.headers.get("origin")
+    if origin is not None and origin != f"http://{request.headers['host']}":
+        return _plain("this page is answered to itself only", 403)
+    return await answer(request)
 
 
 class _Handlers:

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from v2abench.clips import Clip
 from v2abench.errors import V2ABenchError
-from v2abench.files import atomic
+from v2abench.files import atomic, inside_for_good
 
 CARD = "card.json"
 CLIPS = "clips.parquet"
@@ -62,7 +62,10 @@ class SampleFolder:
         """Return the file of a sample that did not fail."""
         if sample.audio is None:
             raise V2ABenchError(f"{self.path}: sample {sample.sample} has no sound: {sample.failed}")
-        return self.path / sample.audio
+        place = inside_for_good(self.path, sample.audio)
+        if place is None:
+            raise V2ABenchError(f"{self.path}: sample {sample.sample} lies elsewhere, at {sample.audio!r}")
+        return place
 
 
 def sample_id(clip_id: str, index: int) -> str:
@@ -105,7 +108,7 @@ def read_samples(folder: Path) -> SampleFolder:
             raise V2ABenchError(f"{folder / CARD} has another schema; sample anew")
         clips = {row["id"]: _clip(row) for row in _rows(folder / CLIPS)}
         samples = tuple(Sample(**row) for row in _rows(folder / SAMPLES))
-    except (json.JSONDecodeError, KeyError, TypeError, pa.ArrowException) as error:
+    except (ValueError, RecursionError, KeyError, TypeError, pa.ArrowException) as error:
         raise V2ABenchError(f"{folder} holds no samples of v2abench: {error!r}; sample anew") from error
     return SampleFolder(folder, card, clips, samples)
 

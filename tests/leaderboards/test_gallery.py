@@ -9,6 +9,7 @@ from made_runs import LOST, Made
 
 from v2abench.contracts import Direction
 from v2abench.errors import UnknownNameError, V2ABenchError
+from v2abench.files import content_hash
 from v2abench.leaderboards.choice import Choice, choose
 from v2abench.leaderboards.gallery import (
     GalleryCell,
@@ -216,7 +217,9 @@ def test_a_video_that_browsers_do_not_play_is_encoded_anew(tmp_path: Path) -> No
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
         container.mux(stream.encode(None))
     write_audio(tmp_path / "sound.wav", audio)
-    video, sound = (FileRecord(path=str(tmp_path / name), hash=name) for name in ("old.avi", "sound.wav"))
+    video, sound = (
+        FileRecord(path=str(path), hash=content_hash(path)) for path in (source, tmp_path / "sound.wav")
+    )
     name = Maker(tmp_path / "media").video(video, sound, 2.0)
     info = probe(tmp_path / "media" / name)
     assert (info.video_codec, info.audio_codec) == ("h264", "aac")

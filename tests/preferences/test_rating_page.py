@@ -55,6 +55,19 @@ def test_a_new_server_goes_on_and_raters_do_not_meet(folder: SampleFolder, tmp_p
     assert client(folder, tmp_path, rater="ben").get(f"/{TOKEN}/next").json()["done"] == 0
 
 
+def test_pages_of_other_origins_get_no_answer(folder: SampleFolder, tmp_path: Path) -> None:
+    web = client(folder, tmp_path)
+    item = web.get(f"/{TOKEN}/next").json()["item"]
+    given = {"item": item, "value": "Good"}
+    for origin in ("http://evil.example", "null", "http://127.0.0.1:81", "https://127.0.0.1"):
+        refused = web.post(f"/{TOKEN}/answer", json=given, headers={"Origin": origin})
+        assert refused.status_code == 403, origin
+        assert web.get(f"/{TOKEN}/next", headers={"Origin": origin}).status_code == 403
+    assert web.get(f"/{TOKEN}/next", headers={"Host": "evil.example"}).status_code == 400
+    assert not (folder.path / "ratings.csv").exists()
+    assert web.post(f"/{TOKEN}/answer", json=given, headers={"Origin": "http://127.0.0.1"}).status_code == 200
+
+
 def test_it_is_blind_and_shuffled(folder: SampleFolder, tmp_path: Path) -> None:
     orders = []
     for rater in ("anna", "ben"):

@@ -8,6 +8,7 @@ import pytest
 
 from v2abench.api import Options, evaluate
 from v2abench.clips import Clip
+from v2abench.datasets.opening import DatasetOptions, open_dataset
 from v2abench.networks.precision import MixedPrecision
 from v2abench.protocols.schema import load_protocol, parse_protocol
 from v2abench.runs.evaluation import Run
@@ -82,7 +83,12 @@ def run(tmp_path_factory: pytest.TempPathFactory, manifest: Path, generated: Pat
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("V2ABENCH_HOME", str(tmp_path_factory.mktemp("home")))
         protocol = parse_protocol(SMALL, "small.yaml")
-        return evaluate(f"folder:{generated}", str(manifest), protocol, options)
+        return evaluate(
+            f"folder:{generated}",
+            open_dataset(str(manifest), DatasetOptions(data_root=Path("/"))),
+            protocol,
+            options,
+        )
 
 
 def test_a_text_is_held_against_the_sound(run: Run) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from v2abench.api import Options, evaluate
+from v2abench.datasets.opening import DatasetOptions, open_dataset
 from v2abench.errors import UnavailableError
 from v2abench.media.audio import Audio
 from v2abench.media.writing import write_audio
@@ -45,7 +46,7 @@ def manifest(videos: Path, tmp_path: Path) -> Path:
             write_audio(tmp_path / folder / f"{name}.wav", voice(seed))
     write_audio(tmp_path / "model" / f"{names[1]}.wav", Audio(np.zeros((1, 32000), np.float32), 16000))
     rows = [
-        f"{videos / n}.mp4\t{n}\treference/{n}.wav\t{s}"
+        f"{videos / n}.mp4\t{n}\t{tmp_path}/reference/{n}.wav\t{s}"
         for n, s in zip(names, ("yes", "yes", "no"), strict=True)
     ]
     path = tmp_path / "clips.tsv"
@@ -60,7 +61,8 @@ def speech() -> Protocol:
 
 def run(manifest: Path, protocol: Protocol) -> Report:
     model = f"folder:{manifest.parent / 'model'}"
-    return evaluate(model, str(manifest), protocol, Options(output=manifest.parent / "runs")).report
+    dataset = open_dataset(str(manifest), DatasetOptions(data_root=Path("/")))
+    return evaluate(model, dataset, protocol, Options(output=manifest.parent / "runs")).report
 
 
 def test_pesq_keeps_to_speech_and_an_undefined_clip_goes_to_the_ledger(

@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 
 from v2abench.api import Options, evaluate, evaluate_models
+from v2abench.datasets.opening import DatasetOptions, open_dataset
 from v2abench.errors import V2ABenchError
 from v2abench.features import extraction
 from v2abench.media.audio import Audio
@@ -116,7 +117,8 @@ def test_numbers_do_not_depend_on_the_order_of_the_manifest(
     for order in (names, names[::-1]):
         manifest = tmp_path / "m.tsv"
         manifest.write_text("video\n" + "".join(f"{videos / name}\n" for name in order), encoding="utf-8")
-        run = evaluate(f"folder:{generated}", str(manifest), protocol, Options(output=tmp_path))
+        dataset = open_dataset(str(manifest), DatasetOptions(data_root=Path("/")))
+        run = evaluate(f"folder:{generated}", dataset, protocol, Options(output=tmp_path))
         scores.append({s.name: (s.value, s.interval, s.signature) for s in run.report.scores})
     assert scores[0] == scores[1]
 

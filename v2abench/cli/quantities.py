@@ -27,7 +27,7 @@ def parse_batch_sizes(texts: Sequence[str]) -> dict[str, int]:
     sizes: dict[str, int] = {}
     for text in texts:
         network, _, number = text.rpartition("=")
-        if not number.isdecimal() or int(number) < 1:
+        if not re.fullmatch(r"0*[1-9]\d{0,8}", number):
             raise V2ABenchError(f"--batch-size {text}: give a number from 1 on, or NETWORK=NUMBER")
         if network in sizes:
             raise V2ABenchError(f"--batch-size {text}: given twice for {network or 'all networks'}")

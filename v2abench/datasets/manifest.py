@@ -9,11 +9,13 @@
 | `label` | class |
 | `speech` | `true` or `false`: human speech; PESQ is computed on such clips only |
 
-Paths are relative to the manifest, or to `--data-root`. Other columns are left alone.
+Paths are relative to the manifest, or to `--data-root`, and stay below it: a manifest from
+somebody else names no files of yours. Other columns are left alone.
 """
 
 import csv
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from typing import Any
 from v2abench.clips import Clip, Dataset
 from v2abench.datasets.opening import DatasetOptions, refuse_options
 from v2abench.errors import V2ABenchError
+from v2abench.files import inside
 
 _TRUE, _FALSE = {"true", "1", "yes"}, {"", "false", "0", "no"}
 
@@ -54,8 +57,9 @@ def _json_rows(stream: Iterator[str], path: Path) -> Iterator[tuple[str, Mapping
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise V2ABenchError(f"{path}:{number} is not JSON: {error.msg}") from error
+        except (ValueError, RecursionError) as error:
+            cause = error.msg if isinstance(error, json.JSONDecodeError) else error
+            raise V2ABenchError(f"{path}:{number} is not JSON: {cause}") from error
         if not isinstance(row, dict):
             raise V2ABenchError(f"{path}:{number} is not an object; write one clip as {{...}} a line")
         yield (
@@ -68,7 +72,13 @@ def _table_rows(stream: Iterator[str], path: Path) -> Iterator[tuple[str, Mappin
     tabs = path.suffix.lower() == ".tsv"
     dialect: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {}
     reader = csv.DictReader(stream, **dialect)
-    for row in reader:
+    while True:
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            raise V2ABenchError(f"{path}:{reader.line_num} is not a table: {error}") from error
+        if row is None:
+            return
         place = f"{path}:{reader.line_num}"
         if None in row or None in row.values():
             raise V2ABenchError(
@@ -84,13 +94,27 @@ def _clip(row: Mapping[str, str], root: Path, place: str) -> Clip:
     speech = row.get("speech", "").lower()
     if speech not in _TRUE | _FALSE:
         raise V2ABenchError(f"{place}: speech is {row['speech']!r}; write true or false")
-    video = root / row["video"]
+    video = _below(root, row["video"], place)
     reference = row.get("reference", "")
     return Clip(
         id=row.get("id") or video.stem,
         video=video,
-        reference=None if reference == "-" else root / reference if reference else video,
+        reference=None if reference == "-" else _below(root, reference, place) if reference else video,
         prompt=row.get("prompt") or row.get("caption") or None,
         label=row.get("label") or None,
         speech=speech in _TRUE,
     )
+
+
+def _below(root: Path, name: str, place: str) -> Path:
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError as error:
+        raise V2ABenchError(f"{place}: {name!r} cannot be the name of a file; write it in Unicode") from error
+    found = None if "\0" in name else inside(root, name)
+    if found is None:
+        raise V2ABenchError(
+            f"{place}: {name!r} is not below {root}; give as --data-root a folder that holds all the media "
+            "(`--data-root /` allows any absolute path, for a manifest of your own)"
+        )
+    return found

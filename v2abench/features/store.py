@@ -5,6 +5,11 @@ locks, safe on network file systems, at most one batch lost in a crash. A
 record that could not be made is stored too, with its fault, so that a second
 run need not open the file again.
 
+Pages carry checksums. A part whose keys cannot be read counts as not there; one
+that turns out damaged later is removed, and either way what it held is computed
+anew. Reading goes part by part: what does not fit into memory is mapped from disk
+(see `shelf`).
+
 Columns: `key` (content hash, and the protocol's window), `fault` (`code: detail`
 or null), `notes`, and for each feature `<name>` its flattened values and
 `<name>.shape`.
@@ -13,8 +18,8 @@ or null), `notes`, and for each feature `<name>` its flattened values and
 import json
 import logging
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -25,9 +30,19 @@ import pyarrow.parquet as pq
 
 from v2abench.contracts import Array
 from v2abench.errors import ClipFault, V2ABenchError
+from v2abench.features.shelf import shelved
 from v2abench.files import atomic
 
 _log = logging.getLogger(__name__)
+
+_READ_AHEAD = 4
+"""Parts that are read before they are wanted."""
+
+_NOTHING = np.empty(0)
+
+
+class DamagedPartError(V2ABenchError):
+    """Part files were damaged, and have been removed: what they held can be computed anew."""
 
 
 @dataclass(frozen=True)
@@ -54,26 +69,31 @@ class Store:
     def read(self, keys: Iterable[str], features: tuple[str, ...] | None = None) -> dict[str, Record]:
         """Return the stored records among `keys`, with all or only some of their features.
 
-        Raises `V2ABenchError` where a part that holds one of them is damaged.
+        Raises `DamagedPartError` where a part that holds one of them was damaged, and is
+        removed; `V2ABenchError` where one cannot be read for another reason.
         """
         wanted = set(keys)
         parts = [part for part in self.parts() if not wanted.isdisjoint(_keys(part))] if wanted else []
         if not parts:
             return {}
         chosen = self.features if features is None else features
-        columns = ["key", "fault", "notes", *(c for name in chosen for c in (name, f"{name}.shape"))]
         try:
-            stored = pa.dataset.dataset([str(part) for part in parts], format="parquet")
-            table = stored.to_table(columns, filter=pa.dataset.field("key").isin(sorted(wanted)))
+            return _on_shelf(_stored(parts, wanted, chosen), self.path)
         except (pa.ArrowException, OSError) as error:
+            self._drop_damaged(parts)
             cause = str(error).splitlines()[0]
-            raise V2ABenchError(
-                f"the cache is damaged in {self.path}: {cause}; run `v2abench cache gc`, then this again"
-            ) from error
-        found: dict[str, Record] = {}
-        for record in _records(table.combine_chunks(), chosen):
-            found.setdefault(record.key, record)
-        return found
+            raise V2ABenchError(f"cannot read the cache in {self.path}: {cause}; run this again") from error
+
+    def _drop_damaged(self, parts: Sequence[Path]) -> None:
+        """Remove those of `parts` that are damaged, with a word; raise where there are any."""
+        damaged = [part for part in parts if part.exists() and not _readable(part)]
+        for part in damaged:
+            _log.warning("%s is damaged and was removed; what it held is computed anew", part)
+            part.unlink(missing_ok=True)
+        if damaged:
+            raise DamagedPartError(
+                f"{damaged[0]} was damaged and has been removed; run this again to compute anew what it held"
+            )
 
     def missing(self, keys: Sequence[str]) -> list[str]:
         """Return those of `keys` that are not stored, in their order, each once."""
@@ -97,10 +117,45 @@ class Store:
             shapes = [None if a is None else list(a.shape) for a in arrays]
             columns[f"{name}.shape"] = pa.array(shapes, pa.list_(pa.int32()))
         with atomic(self.path / f"part-{uuid.uuid4().hex}.parquet") as temporary:
-            pq.write_table(pa.table(columns), temporary, compression="zstd")
+            pq.write_table(pa.table(columns), temporary, compression="zstd", write_page_checksum=True)
 
 
-def _records(table: pa.Table, names: Sequence[str]) -> Iterator[Record]:
+def _stored(parts: Sequence[Path], wanted: Collection[str], features: Sequence[str]) -> Iterator[Record]:
+    """The records of `wanted` in `parts`, one part after the other."""
+    columns = ["key", "fault", "notes", *(c for name in features for c in (name, f"{name}.shape"))]
+    checked = pa.dataset.ParquetFragmentScanOptions(page_checksum_verification=True)
+    stored = pa.dataset.dataset(
+        [str(part) for part in parts],
+        format=pa.dataset.ParquetFileFormat(default_fragment_scan_options=checked),
+    )
+    batches = stored.to_batches(
+        columns=columns,
+        filter=pa.dataset.field("key").isin(sorted(wanted)),
+        batch_readahead=_READ_AHEAD,
+        fragment_readahead=_READ_AHEAD,
+    )
+    for batch in batches:
+        yield from _records(batch, features)
+
+
+def _on_shelf(records: Iterable[Record], folder: Path) -> dict[str, Record]:
+    """The first record of each key, the arrays in memory or mapped from disk."""
+    found: dict[str, Record] = {}
+
+    def arrays() -> Iterator[Array]:
+        for record in records:
+            if record.key not in found:
+                found[record.key] = replace(record, features=dict.fromkeys(record.features, _NOTHING))
+                yield from record.features.values()
+
+    kept = iter(list(shelved(arrays(), folder)))
+    return {
+        key: replace(record, features={name: next(kept) for name in record.features})
+        for key, record in found.items()
+    }
+
+
+def _records(table: pa.RecordBatch, names: Sequence[str]) -> Iterator[Record]:
     for row in range(table.num_rows):
         features = {
             name: values.to_numpy(zero_copy_only=False).reshape(table[f"{name}.shape"][row].as_py())
@@ -121,9 +176,12 @@ def damaged_parts(folder: Path) -> list[Path]:
 
 def _readable(part: Path) -> bool:
     try:
-        pq.read_table(part)
-    except (pa.ArrowException, OSError):
+        pq.read_table(part, page_checksum_verification=True)
+    except pa.ArrowException:
         return False
+    except OSError as error:
+        # Arrow reports bad pages so, without a number; with one it is the file system's word.
+        return error.errno is not None
     return True
 
 

@@ -11,7 +11,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from v2abench import registry
@@ -19,6 +18,7 @@ from v2abench.clips import Clip
 from v2abench.contracts import Metric, Network, PairNetwork
 from v2abench.errors import UnknownNameError, V2ABenchError
 from v2abench.networks.precision import MixedPrecision, Precision
+from v2abench.yamls import parse_yaml, read_text
 
 Scalar = bool | int | float | str
 TextSource = Literal["prompt", "label", "prompt-or-label"]
@@ -121,10 +121,7 @@ def load_protocol(spec: str) -> Protocol:
             raise V2ABenchError(
                 f"--protocol {spec}: no such file; known names are {', '.join(protocol_names())}"
             )
-        try:
-            return parse_protocol(path.read_text(encoding="utf-8"), spec)
-        except UnicodeDecodeError as error:
-            raise V2ABenchError(f"{spec} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
+        return parse_protocol(read_text(path, spec), spec)
     if spec not in protocol_names():
         raise UnknownNameError("protocol", spec, protocol_names())
     return parse_protocol(
@@ -135,9 +132,7 @@ def load_protocol(spec: str) -> Protocol:
 def parse_protocol(text: str, source: str) -> Protocol:
     """Validate the YAML `text`; `source` names it in errors."""
     try:
-        protocol = Protocol.model_validate(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise V2ABenchError(f"{source} is not YAML: {error}") from error
+        protocol = Protocol.model_validate(parse_yaml(text, source))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"

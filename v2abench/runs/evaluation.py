@@ -17,6 +17,7 @@ from v2abench.errors import V2ABenchError
 from v2abench.features.contents import dataset_fingerprint, hash_contents
 from v2abench.features.extraction import FACTS, Content, Extractor
 from v2abench.features.plan import Plan, is_media, make_plan, stands_on
+from v2abench.features.store import DamagedPartError
 from v2abench.features.streams import Side, StreamFeatures
 from v2abench.models import NamedModel, clip_seed
 from v2abench.progress import Progress, silent
@@ -100,7 +101,18 @@ class Evaluation:
         return self._extract(self._sides, "references")
 
     def run(self, named: NamedModel, folder: Path) -> Run:
-        """Generate, read and score one model; `folder` is the run's."""
+        """Generate, read and score one model; `folder` is the run's.
+
+        Where features turn out damaged, they are computed anew, and it starts over.
+        """
+        while True:
+            try:
+                return self._run(named, folder)
+            except DamagedPartError:
+                # Each time a part is gone. What was read of the references may have been in it.
+                self.__dict__.pop("_unavailable", None)
+
+    def _run(self, named: NamedModel, folder: Path) -> Run:
         unavailable = dict(self._unavailable)
         generated, notes = self._generated(named, folder)
         streams = StreamFeatures(self.extractor, {"generated": generated, **self._sides})

@@ -51,13 +51,14 @@ def generate(
     that says what they depend on: the model, the requests and the `dataset` fingerprint.
     Where the card is the same, the model is not asked again for what is there; files of
     another card give way once the model makes new ones. Raises `V2ABenchError` where
-    `folder` holds files that are not ours.
+    `folder` holds files that are not ours, or links, which might lead anywhere.
     """
+    _refuse_links(folder)
     recipe = _recipe(named, requests, dataset, suffix)
     kept = _is_card(folder, recipe)
     paths = {request.clip.id: folder / f"{request.clip.id}{suffix}" for request in requests}
     found: dict[str, Path | ClipFault] = {
-        clip_id: path for clip_id, path in paths.items() if kept and path.is_file()
+        clip_id: path for clip_id, path in paths.items() if kept and path.is_file() and not path.is_symlink()
     }
     notes = {clip_id: said for clip_id, said in _read_notes(folder).items() if clip_id in found}
     wanted = [request for request in requests if request.clip.id not in found]
@@ -123,6 +124,15 @@ def _recipe(named: NamedModel, requests: Sequence[Request], dataset: str, suffix
 def _is_card(folder: Path, recipe: str) -> bool:
     card = folder / CARD
     return card.is_file() and card.read_text(encoding="utf-8") == recipe
+
+
+def _refuse_links(folder: Path) -> None:
+    for place in (folder, folder / CARD, folder / NOTES):
+        if place.is_symlink():
+            raise V2ABenchError(
+                f"{place} is a link, and sounds are not written through links; remove it, or choose another "
+                "--output (which may be a link itself)"
+            )
 
 
 def _make_room(folder: Path) -> None:

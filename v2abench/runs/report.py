@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from v2abench.errors import V2ABenchError
 from v2abench.files import write_text
@@ -156,5 +156,5 @@ def read_report(path: Path) -> Report:
                 f"{file} has schema {data.get('schema_version')}, not {SCHEMA} as here; evaluate again"
             )
         return Report.model_validate(data)
-    except (json.JSONDecodeError, ValidationError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise V2ABenchError(f"{file} is not a report of v2abench: {str(error).splitlines()[0]}") from error

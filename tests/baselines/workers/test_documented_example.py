@@ -16,6 +16,7 @@ from v2abench.baselines.workers.connection import Connection
 from v2abench.baselines.workers.examining import examine
 from v2abench.baselines.workers.places import launch_of
 from v2abench.baselines.workers.protocol import parse
+from v2abench.datasets.opening import DatasetOptions, open_dataset
 from v2abench.protocols.schema import Protocol
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -37,7 +38,12 @@ def test_the_example_works(
     rows = [f"{path.stem}\t{path}\t{'loud' if path.stem == 'c' else ''}" for path in sorted(videos.iterdir())]
     data = tmp_path / "clips.tsv"
     data.write_text("\n".join(["id\tvideo\tprompt", *rows]), encoding="utf-8")
-    run = evaluate("example", str(data), protocol, Options(output=tmp_path / "runs"))
+    run = evaluate(
+        "example",
+        open_dataset(str(data), DatasetOptions(data_root=Path("/"))),
+        protocol,
+        Options(output=tmp_path / "runs"),
+    )
     assert run.report.coverage.ok == 6, run.report.ledger
     loudness = run.per_clip["Loudness"]
     assert max(loudness, key=lambda clip: loudness[clip]) == "c"

@@ -13,6 +13,8 @@ from worker_processes import is_running, wait_for
 
 from v2abench.api import Options, evaluate
 from v2abench.baselines.workers.adding import add_model
+from v2abench.clips import Dataset
+from v2abench.datasets.opening import DatasetOptions, open_dataset
 from v2abench.errors import V2ABenchError
 from v2abench.models import GenerationOptions
 from v2abench.protocols.schema import Protocol
@@ -28,12 +30,12 @@ HEARING = (
 STAND_IN = Path(__file__).with_name("stand_in.py")
 
 
-def manifest(folder: Path, videos: Path, prompts: Sequence[str]) -> str:
+def manifest(folder: Path, videos: Path, prompts: Sequence[str]) -> Dataset:
     """A dataset of the first videos, each with a prompt."""
     rows = [f"{path.stem}\t{path}\t{p}" for path, p in zip(sorted(videos.iterdir()), prompts, strict=False)]
     path = folder / "clips.tsv"
     path.write_text("\n".join(["id\tvideo\tprompt", *rows]) + "\n", encoding="utf-8")
-    return str(path)
+    return open_dataset(str(path), DatasetOptions(data_root=Path("/")))
 
 
 def by_status(report: Report) -> dict[str, tuple[str, str]]:
@@ -176,7 +178,7 @@ def _host(videos: Path, tmp_path: Path, cache: Path) -> subprocess.Popen[str]:
     """An evaluation in a process of its own, whose worker hangs with a child."""
     data = manifest(tmp_path, videos, ["child"])
     line = [
-        sys.executable, "-c", HEARING, "eval", "--model", "mine", "--dataset", data,
+        sys.executable, "-c", HEARING, "eval", "--model", "mine", "--dataset", data.spec, "--data-root", "/",
         "--protocol", str(tmp_path / "tiny.yaml"), "--output", str(tmp_path / "runs"), "--workers", "0",
     ]  # fmt: skip
     return subprocess.Popen(
