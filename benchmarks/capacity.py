@@ -1,25 +1,28 @@
 """What an evaluation of many clips costs under a protocol: floating-point operations, time, storage.
 
-`python benchmarks/capacity.py` runs every network of `--protocol` (default `mmaudio`) with deterministic
-weights on one clip of ten seconds (360 x 480 H.264 at 25 frames a second, AAC), and prints Markdown tables:
+`python benchmarks/capacity.py` takes one clip of ten seconds (360 x 480 H.264 at 25 frames a second, AAC)
+through the networks of `--protocol` (default `mmaudio`) and prints Markdown tables:
 
-- of each network: the operations of its device half, the processor seconds of that, the bytes its features
-  take in the store;
+- of each network: the operations of its device half, the bytes its features take in the store, and, for
+  those named by `--time`, processor seconds, with deterministic weights;
 - of each stream (generated, reference, video, text): decoding and preparing a file for all its networks;
-- what `--clips` clips (default 15 221, the test set of VGGSound) cost for one model and for `--models`.
+- what `--clips` clips (default 15 221, the test set of VGGSound) cost for each number of `--models`.
 
 Operations are those of matrix products, convolutions and attention, a multiplication and its addition
-counted as two, which is nearly all of them. Video, references and texts are done once, whatever the number
-of models. Hours on a GPU are computed, not measured: operations over `--peak-tflops` x `--utilisation`.
+counted as two, which is nearly all of them; of audio and video networks they follow from shapes, without
+arithmetic. Video, references and texts are done once, whatever the number of models. Hours on a GPU are
+computed, not measured: operations over `--peak-tflops` x `--utilisation`.
 """
 
 import argparse
+import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -27,10 +30,11 @@ from extraction_passes import make_clips
 from machine import described
 from tables import Table
 from timing import seconds_of
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from v2abench.clips import Dataset
-from v2abench.contracts import STREAMS, Array, Network, PairNetwork, Stream
+from v2abench.contracts import STREAMS, Array, Stream
 from v2abench.errors import ClipFault, V2ABenchError
 from v2abench.features.extraction import Content, Job, prepare
 from v2abench.features.plan import AnyNetwork, Plan, is_media, make_plan
@@ -46,29 +50,26 @@ CLIPS = 15_221
 TEXT = "A wooden ball strikes a metal plate."
 PART = 16
 """Clips in a part of the store."""
-LONG = 10.0
-"""Seconds after which starting up no longer counts."""
 
 
 @dataclass(frozen=True)
 class NetworkCost:
-    """What one network costs a clip: operations and processor seconds of its device half, bytes stored."""
+    """What one network costs a clip: operations of its device half, its seconds where timed, bytes stored."""
 
     network: str
     streams: tuple[str, ...]
     flops: int
-    seconds: float
+    seconds: float | None
     stored: float
 
 
 @dataclass(frozen=True)
 class StreamCost:
-    """What a stream costs a clip: opening and preparing, and all its networks."""
+    """What a stream costs a clip: opening and preparing it, and all its networks."""
 
     stream: str
     prepared: float
     flops: int
-    seconds: float
     stored: float
 
 
@@ -84,11 +85,8 @@ class Assumptions:
         return flops / (self.peak_tflops * 1e12 * self.utilisation) / 3600
 
 
-def counted(work: Callable[[], Result]) -> tuple[Result, int, float]:
-    """Return the result of `work`, the floating-point operations in it, and its processor seconds.
-
-    Work that takes less than `LONG` is timed again, warm and uncounted.
-    """
+def counted(work: Callable[[], Result]) -> tuple[Result, int]:
+    """Return the result of `work` and the floating-point operations in it."""
     # PyTorch counts attention on GPUs, and leaves out the kernel of CPUs.
     attention = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
     counter = FlopCounterMode(display=False, custom_mapping=attention)
@@ -97,14 +95,30 @@ def counted(work: Callable[[], Result]) -> tuple[Result, int, float]:
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with counter:
-            start = time.process_time()
             result = work()
-            seconds = time.process_time() - start
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
-    if seconds < LONG:
-        seconds = seconds_of(work)
-    return result, counter.get_total_flops(), seconds
+    return result, counter.get_total_flops()
+
+
+@contextmanager
+def shapes_only() -> Iterator[str]:
+    """Yield a device on which tensors have a shape and no values, so that counting takes no arithmetic.
+
+    Inside, deterministic weights are zero, and so is what comes back from the device.
+    """
+
+    def no_weights(_name: str, shape: tuple[int, ...], _seed: int = 0) -> Tensor:
+        return torch.zeros(shape)
+
+    def back(tensor: Tensor) -> Tensor:
+        return torch.zeros(tensor.shape, dtype=tensor.dtype)
+
+    with (
+        patch("v2abench.weights.deterministic.values", no_weights),
+        patch.object(Tensor, "cpu", back),
+    ):
+        yield "meta"
 
 
 def _attention_flops(query: Shape, key: Shape, value: Shape, *_rest: object, **_named: object) -> int:
@@ -112,46 +126,48 @@ def _attention_flops(query: Shape, key: Shape, value: Shape, *_rest: object, **_
 
 
 def network_costs(
-    plan: Plan, contents: Mapping[Stream, Content], seconds: float, only: Sequence[str] = ()
+    plan: Plan, contents: Mapping[Stream, Content], seconds: float, timed: Collection[str] = ()
 ) -> Iterator[NetworkCost]:
-    """Yield the costs of the networks of `plan`, or of `only` some, each run once on its stream's content.
-
-    A network over two streams comes last, and is left out where one that it stands on is.
-    """
+    """Yield what each network of `plan` costs on its stream's content; only those `timed` really run."""
     outputs: dict[str, Outputs] = {}
     for name, network in sorted(plan.networks.items(), key=lambda item: not is_media(item[1])):
-        if only and name not in only:
-            continue
         streams = tuple(s for s in STREAMS if name in plan.media[s]) or ("pair",)
-        if is_media(network):
-            outputs[name], flops, taken = _run(network, contents[streams[0]], seconds)  # type: ignore[index]
-        elif _beneath(network) <= outputs.keys():
-            outputs[name], flops, taken = _run_pair(network, outputs)
-        else:
-            continue
+        run = _runner(network, contents, streams[0], seconds, outputs)
+        with shapes_only() if _follows_from_shapes(network) else nullcontext("cpu") as device:
+            outputs[name], flops = counted(run(device))
+        print(f"{name}: {flops / 1e9:.1f} GFLOP", file=sys.stderr, flush=True)
+        taken = seconds_of(run("cpu")) if name in timed else None
         yield NetworkCost(name, streams, flops, taken, stored_bytes(network, outputs[name]))
 
 
-def _run(network: Network, content: Content, seconds: float) -> tuple[Outputs, int, float]:
-    (given,) = prepare(Job(content, (network,)), seconds)
-    if isinstance(given, ClipFault):
-        raise V2ABenchError(f"network {network.name!r} cannot use the benchmark's clip: {given}")
-    forward = network.load("cpu")
-    (outputs,), flops, taken = counted(lambda: forward([given]))
-    return outputs, flops, taken
+def _follows_from_shapes(network: AnyNetwork) -> bool:
+    """Text networks look at their mask, and pair networks have no device; both are small enough to run."""
+    return is_media(network) and network.modality != "text"
 
 
-def _run_pair(network: PairNetwork, outputs: Mapping[str, Outputs]) -> tuple[Outputs, int, float]:
-    inputs = {
-        stream: {name: outputs[name.partition(".")[0]][name.partition(".")[2]] for name in names}
-        for stream, names in network.needs.items()
-    }
-    network.compute(inputs)  # Loads its weights.
-    return counted(lambda: network.compute(inputs))
+def _runner(
+    network: AnyNetwork,
+    contents: Mapping[Stream, Content],
+    stream: str,
+    seconds: float,
+    outputs: Mapping[str, Outputs],
+) -> Callable[[str], Callable[[], Outputs]]:
+    """Return what loads `network` onto a device and returns its work on one clip."""
+    if not is_media(network):
+        given = {
+            stream: {name: outputs[name.partition(".")[0]][name.partition(".")[2]] for name in names}
+            for stream, names in network.needs.items()
+        }
+        return lambda _device: lambda: network.compute(given)
+    (prepared,) = prepare(Job(contents[stream], (network,)), seconds)  # type: ignore[index]
+    if isinstance(prepared, ClipFault):
+        raise V2ABenchError(f"network {network.name!r} cannot use the benchmark's clip: {prepared}")
 
+    def loaded(device: str) -> Callable[[], Outputs]:
+        forward = network.load(device)
+        return lambda: next(iter(forward([prepared])))
 
-def _beneath(network: PairNetwork) -> set[str]:
-    return {name.partition(".")[0] for names in network.needs.values() for name in names}
+    return loaded
 
 
 def stored_bytes(network: AnyNetwork, outputs: Outputs) -> float:
@@ -182,8 +198,8 @@ def stream_costs(
         if networks:
             job = Job(contents[stream], networks)  # type: ignore[index]
             prepared = seconds_of(lambda job=job: prepare(job, seconds))
-        flops, taken = sum(cost.flops for cost in own), sum(cost.seconds for cost in own)
-        streams.append(StreamCost(stream, prepared, flops, taken, sum(cost.stored for cost in own)))
+        flops, stored = sum(cost.flops for cost in own), sum(cost.stored for cost in own)
+        streams.append(StreamCost(stream, prepared, flops, stored))
     return streams
 
 
@@ -201,11 +217,11 @@ def plan_of(protocol: Protocol) -> Plan:
 def totals(streams: Sequence[StreamCost], clips: int, models: int) -> StreamCost:
     """Return what `clips` clips cost for `models` models: the generated sounds of each, all else once."""
     times = {one.stream: models if one.stream in {"generated", "pair"} else 1 for one in streams}
-    prepared, flops, seconds, stored = (
+    prepared, flops, stored = (
         clips * sum(times[one.stream] * getattr(one, part) for one in streams)
-        for part in ("prepared", "flops", "seconds", "stored")
+        for part in ("prepared", "flops", "stored")
     )
-    return StreamCost(f"{models}", prepared, int(flops), seconds, stored)
+    return StreamCost(f"{models}", prepared, int(flops), stored)
 
 
 def network_table(costs: Sequence[NetworkCost]) -> Table:
@@ -215,8 +231,7 @@ def network_table(costs: Sequence[NetworkCost]) -> Table:
             "network": cost.network,
             "on": " and ".join(cost.streams),
             "GFLOP": cost.flops / 1e9,
-            "CPU s": cost.seconds,
-            "GFLOP/s": cost.flops / 1e9 / cost.seconds if cost.seconds else 0.0,
+            "CPU s": "not timed" if cost.seconds is None else cost.seconds,
             "store kB": cost.stored / 1e3,
         }
         for cost in costs
@@ -231,7 +246,6 @@ def stream_table(streams: Sequence[StreamCost]) -> Table:
             "stream": one.stream,
             "decode and prepare, CPU s": one.prepared,
             "networks, TFLOP": one.flops / 1e12,
-            "networks, CPU s": one.seconds,
             "store kB": one.stored / 1e3,
         }
         for one in streams
@@ -249,7 +263,6 @@ def total_table(
             "models": whole.stream,
             "decode and prepare, CPU h": whole.prepared / 3600,
             "networks, PFLOP": whole.flops / 1e15,
-            "networks on one core, CPU h": whole.seconds / 3600,
             "store GB": whole.stored / 1e9,
         }
         for one in gpu:
@@ -259,15 +272,15 @@ def total_table(
     return Table("capacity_totals", f"{clips:,} clips".replace(",", " "), rows)
 
 
-def measured(protocol: Protocol, only: Sequence[str] = ()) -> tuple[list[NetworkCost], list[StreamCost]]:
-    """Run the networks of `protocol` on one clip; return the costs by network and by stream."""
+def measured(protocol: Protocol, timed: Sequence[str] = ()) -> tuple[list[NetworkCost], list[StreamCost]]:
+    """Return what one clip costs under `protocol`, by network and by stream."""
     plan = plan_of(protocol)
-    if unknown := set(only) - plan.networks.keys():
+    if unknown := set(timed) - plan.networks.keys():
         known = ", ".join(plan.networks)
-        raise V2ABenchError(f"--networks {' '.join(sorted(unknown))}: {protocol.name!r} has {known}")
+        raise V2ABenchError(f"--time {' '.join(sorted(unknown))}: {protocol.name!r} has {known}")
     with tempfile.TemporaryDirectory() as folder, weights_mode("deterministic"):
         contents = contents_of(Path(folder))
-        costs = list(network_costs(plan, contents, protocol.window.seconds, only))
+        costs = list(network_costs(plan, contents, protocol.window.seconds, timed))
         return costs, stream_costs(plan, costs, contents, protocol.window.seconds)
 
 
@@ -276,7 +289,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--protocol", default="mmaudio")
-    parser.add_argument("--networks", nargs="+", default=[], metavar="NAME", help="only these")
+    parser.add_argument("--time", nargs="+", default=[], metavar="NETWORK", help="run these, for their time")
     parser.add_argument("--clips", type=int, default=CLIPS)
     parser.add_argument("--models", type=int, nargs="+", default=[1, 11], metavar="N")
     parser.add_argument("--peak-tflops", type=float, nargs="+", default=[19.5, 312.0], metavar="TFLOPS")
@@ -284,7 +297,7 @@ def main() -> None:
     chosen = parser.parse_args()
     gpu = [Assumptions(peak, chosen.utilisation) for peak in chosen.peak_tflops]
     try:
-        costs, streams = measured(load_protocol(chosen.protocol), chosen.networks)
+        costs, streams = measured(load_protocol(chosen.protocol), chosen.time)
     except V2ABenchError as error:
         raise SystemExit(str(error)) from error
     print(described())

@@ -27,11 +27,10 @@ def test_the_operations_of_vggish_are_those_of_a_hand_count(capacity: Any) -> No
     linear = 512 * 6 * 4 * 4096 + 4096 * 4096 + 4096 * 128
 
     with torch.inference_mode():
-        embeddings, flops, seconds = capacity.counted(lambda: network(torch.zeros(2, 96, 64)))
+        embeddings, flops = capacity.counted(lambda: network(torch.zeros(2, 96, 64)))
 
     assert embeddings.shape == (2, 128)
     assert flops == 2 * 2 * (convolved + linear)
-    assert seconds > 0
 
 
 def test_attention_and_fused_transformer_layers_are_counted(capacity: Any) -> None:
@@ -41,17 +40,17 @@ def test_attention_and_fused_transformer_layers_are_counted(capacity: Any) -> No
     attention = 2 * tokens * tokens * width
 
     with torch.inference_mode():
-        _, flops, _ = capacity.counted(lambda: layer(torch.zeros(1, tokens, width)))
+        _, flops = capacity.counted(lambda: layer(torch.zeros(1, tokens, width)))
 
     assert flops == 2 * (projections + attention)
     assert torch.backends.mha.get_fastpath_enabled()
 
 
 def test_video_and_references_are_done_once_for_all_models(capacity: Any) -> None:
-    one = capacity.StreamCost("generated", 1.0, 10, 2.0, 100.0)
-    streams = [one, capacity.StreamCost("video", 3.0, 1000, 50.0, 7.0)]
+    one = capacity.StreamCost("generated", 1.0, 10, 100.0)
+    streams = [one, capacity.StreamCost("video", 3.0, 1000, 7.0)]
 
     whole = capacity.totals(streams, clips=4, models=3)
 
-    assert (whole.prepared, whole.flops, whole.seconds, whole.stored) == (24.0, 4120, 224.0, 1228.0)
+    assert (whole.prepared, whole.flops, whole.stored) == (24.0, 4120, 1228.0)
     assert capacity.Assumptions(2.0, 0.5).hours(3.6e15) == pytest.approx(1.0)
