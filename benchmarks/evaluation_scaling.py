@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -47,8 +48,17 @@ def make_clips(folder: Path, count: int) -> Path:
     return folder
 
 
-def run(code: str, home: Path, *arguments: str) -> tuple[float, float]:
-    """Run Python code in a process of its own; return its seconds and its peak memory in MB."""
+@dataclass(frozen=True)
+class Usage:
+    """What a process took: seconds on the wall, of processor with its children, peak memory in MB."""
+
+    seconds: float
+    processor: float
+    peak: float
+
+
+def run(code: str, home: Path, *arguments: str) -> Usage:
+    """Run Python code in a process of its own, with its cache in `home`."""
     before = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
@@ -60,13 +70,19 @@ def run(code: str, home: Path, *arguments: str) -> tuple[float, float]:
     if status:
         message = process.stderr.read().decode() if process.stderr else ""
         raise SystemExit(message)
-    return time.perf_counter() - before, usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+    peak = usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+    return Usage(time.perf_counter() - before, usage.ru_utime + usage.ru_stime, peak)
 
 
-def evaluate(clips: Path, home: Path) -> tuple[float, float]:
-    """Evaluate the ground truth of `clips` in this process's child, decoding there too."""
-    options = ["--protocol", "light", "--workers", "0", "--bootstrap", "0", "--output", str(home / "runs")]
-    return run(EVALUATE, home, "eval", "--model", "ground-truth", "--dataset", f"folder:{clips}", *options)
+def evaluate(dataset: str, home: Path, *options: str) -> Usage:
+    """Evaluate the ground truth of `dataset` in this process's child, decoding there too."""
+    fixed = ["--workers", "0", "--bootstrap", "0", "--output", str(home / "runs")]
+    return run(EVALUATE, home, "eval", "--model", "ground-truth", "--dataset", dataset, *fixed, *options)
+
+
+def evaluate_light(clips: Path, home: Path) -> Usage:
+    """Evaluate a folder of clips under `light`."""
+    return evaluate(f"folder:{clips}", home, "--protocol", "light")
 
 
 def main() -> None:
@@ -79,10 +95,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sets = {count: make_clips(folder / str(count), count) for count in sorted({few, many, again})}
-        peaks = {count: evaluate(sets[count], folder / f"home{count}")[1] for count in (few, many)}
-        first = evaluate(sets[again], folder / "home")[0]
-        second = evaluate(sets[again], folder / "home")[0]
-        start = run(START_UP, folder / "home")[0]
+        peaks = {count: evaluate_light(sets[count], folder / f"home{count}").peak for count in (few, many)}
+        first = evaluate_light(sets[again], folder / "home").seconds
+        second = evaluate_light(sets[again], folder / "home").seconds
+        start = run(START_UP, folder / "home").seconds
     print(f"peak memory: {few} clips {peaks[few]:.0f} MB, {many} clips {peaks[many]:.0f} MB, ", end="")
     print(f"ratio {peaks[many] / peaks[few]:.3f}")
     print(f"{again} clips: first evaluation {first:.1f} s, second {second:.1f} s, ratio {first / second:.1f}")

@@ -11,7 +11,7 @@ stereo) and compares, in one process and with the same networks, weights and thr
 
 The networks have deterministic weights. `--device` says where their device half runs:
 on a CPU it outweighs the rest, on a GPU the rest is what takes the time. It also prints
-the seconds a clip that each network takes alone.
+the processor seconds a clip that each network takes alone.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from timing import seconds_of
 
 from v2abench import registry
 from v2abench.contracts import Network
@@ -56,15 +57,18 @@ class Timing:
         return self.apart / self.together
 
 
-def make_clips(folder: Path, count: int) -> list[Content]:
-    """Write `count` videos of ten seconds, all different: bursts of noise over slow pictures."""
+def make_clips(folder: Path, count: int, scale: int = 16) -> list[Content]:
+    """Write `count` videos of ten seconds, all different: bursts of noise over slow pictures.
+
+    Pictures are 15 x 20 squares of `scale` pixels.
+    """
     paths = []
     for index in range(count):
         rng = np.random.default_rng(index)
         loud = np.repeat(rng.uniform(0, 0.3, 50), 10 * RATE // 50)
         samples = (loud * rng.standard_normal((2, 10 * RATE))).astype(np.float32)
         pictures = rng.integers(0, 255, (10, 15, 20, 3), dtype=np.uint8)
-        frames = pictures.repeat(25, 0).repeat(16, 1).repeat(16, 2)
+        frames = pictures.repeat(25, 0).repeat(scale, 1).repeat(scale, 2)
         path = folder / f"{index:03d}.mp4"
         write_video(path, frames, Fraction(25), Audio(samples, RATE))
         paths.append(path)
@@ -89,6 +93,12 @@ def everything(extractor: Extractor, networks: Sequence[Network], contents: Sequ
         replace(extractor, root=Path(name)).extract(dict.fromkeys(networks, contents), "measure")
 
 
+def alone(extractor: Extractor, network: Network, contents: Sequence[Content]) -> float:
+    """Return the processor seconds a content that one network takes by itself, its weights loaded before."""
+    everything(extractor, [network], contents[:1])
+    return seconds_of(lambda: everything(extractor, [network], contents), rounds=1) / len(contents)
+
+
 def preparation(networks: Sequence[Network], contents: Sequence[Content]) -> None:
     """Do what workers do: open each file and prepare it for all `networks`."""
     for content in contents:
@@ -107,11 +117,9 @@ def measure(names: Sequence[str], count: int, repeats: int, device: str) -> None
         contents = make_clips(Path(name), count)
         extractor = Extractor(Path(name), Window(seconds=SECONDS, minimum=0.5, tolerance=0.1), device=device)
         everything(extractor, networks, contents[:1])
-        print("seconds a clip, alone:")
+        print("processor seconds a clip, alone:")
         for network in networks:
-            start = time.perf_counter()
-            everything(extractor, [network], contents)
-            print(f"  {network.name}: {(time.perf_counter() - start) / count:.2f}")
+            print(f"  {network.name}: {alone(extractor, network, contents):.2f}")
         works: dict[str, Callable[[Sequence[Network]], None]] = {
             "decoding": lambda _networks: decoding(contents),
             "preparation": lambda some: preparation(some, contents),

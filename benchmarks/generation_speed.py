@@ -9,14 +9,14 @@ one thread only: for machines that are not quiet.
 """
 
 import argparse
-import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from timing import Clock, seconds_of
 
 from v2abench.baselines.tiny_flow.model import TinyFlow, open_tiny_flow
 from v2abench.contracts import Request
@@ -24,21 +24,6 @@ from v2abench.errors import ClipFault
 from v2abench.impacts.datasets import impacts_dataset
 from v2abench.models import ModelContext, clip_seed
 from v2abench.sampling import noise_for, sample_latents, stack
-
-ROUNDS = 3
-
-
-Clock = Callable[[], float]
-
-
-def seconds_of(work: Callable[[], object], clock: Clock) -> float:
-    """Return the median time of three rounds."""
-    times = []
-    for _ in range(ROUNDS):
-        start = clock()
-        work()
-        times.append(clock() - start)
-    return statistics.median(times)
 
 
 def measure(model: TinyFlow, requests: Sequence[Request], clock: Clock) -> list[float]:

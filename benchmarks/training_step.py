@@ -114,6 +114,52 @@ def peak_gb() -> float:
     return int(line.split()[1]) * 1024 / 1e9
 
 
+@dataclass(frozen=True)
+class Steps:
+    """Processor seconds of our steps and of bare ones; millions of trained parameters; peak memory."""
+
+    ours: Sequence[float]
+    bare: Sequence[float]
+    trained: float
+    peak_gb: float
+    loaded_gb: float
+
+    @property
+    def ratios(self) -> list[float]:
+        """How many times a bare step each of ours takes."""
+        return [a / b for a, b in zip(self.ours, self.bare, strict=True)]
+
+
+def recipe_for(batch: int, repeats: int, lora_rank: int = 0, *, checkpointing: bool = False) -> DPORecipe:
+    """Return a recipe of `repeats` steps and one before them, without evaluations."""
+    said = [f"per_device_train_batch_size={batch}", "panel=null", "held_out_pairs=0", "warmup_steps=0"]
+    said += [f"max_steps={repeats + 1}", "eval_steps=1000", "save_steps=1000", "curriculum_thresholds=[]"]
+    said += [f"lora.rank={lora_rank}"] if lora_rank else ["lora=null"]
+    said += [f"gradient_checkpointing={str(checkpointing).lower()}"]
+    return load_recipe(DPORecipe, "impacts-dpo", said)
+
+
+def measure(name: str, recipe: DPORecipe, seconds: float, repeats: int) -> Steps:
+    """Train the model `name` for `repeats` steps on sound of `seconds`, a bare step after each."""
+    with weights_mode("deterministic" if name.startswith("mmaudio") else "official"):
+        flow = cast(FlowModel, open_model(name, ModelContext(Dataset("none", "none", ()))).model)
+    data = pairs_for(flow, name, seconds)
+    loaded = peak_gb()
+    # A network of random weights foretells nothing, so that the check before training would refuse it.
+    harmless = patch("v2abench.finetune.dpo.check_convention", return_value=Convention(0.0, 1.0, 1.0))
+    with tempfile.TemporaryDirectory() as folder, harmless:
+        run = start_dpo(
+            flow, data, recipe, Path(folder), accelerator=Accelerator(cpu=True), fingerprint="benchmark"
+        )
+        run._step()
+        ours, plain = [], []
+        for number in range(1, repeats + 1):
+            ours.append(timed(run._step))
+            plain.append(timed(lambda step=number: bare(run, run.schedule.batch(step), step)))
+    trained = sum(p.numel() for p in run.trainer.parameters.values()) / 1e6
+    return Steps(ours, plain, trained, peak_gb(), loaded)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -125,39 +171,16 @@ def main() -> None:
     parser.add_argument("--checkpointing", action="store_true", help="recompute blocks in the backward pass")
     given = parser.parse_args()
     seconds = given.seconds or (4.0 if given.model == "tiny-flow" else 8.0)
-    said = [f"per_device_train_batch_size={given.batch}", "panel=null", "held_out_pairs=0", "warmup_steps=0"]
-    said += [
-        f"max_steps={given.repeats + 1}",
-        "eval_steps=1000",
-        "save_steps=1000",
-        "curriculum_thresholds=[]",
-    ]
-    said += [f"lora.rank={given.lora_rank}"] if given.lora_rank else ["lora=null"]
-    said += [f"gradient_checkpointing={str(given.checkpointing).lower()}"]
-    recipe = load_recipe(DPORecipe, "impacts-dpo", said)
-    with weights_mode("deterministic" if given.model.startswith("mmaudio") else "official"):
-        flow = cast(FlowModel, open_model(given.model, ModelContext(Dataset("none", "none", ()))).model)
-    data = pairs_for(flow, given.model, seconds)
-    loaded = peak_gb()
-    # A network of random weights foretells nothing, so that the check before training would refuse it.
-    harmless = patch("v2abench.finetune.dpo.check_convention", return_value=Convention(0.0, 1.0, 1.0))
-    with tempfile.TemporaryDirectory() as folder, harmless:
-        run = start_dpo(
-            flow, data, recipe, Path(folder), accelerator=Accelerator(cpu=True), fingerprint="benchmark"
-        )
-        run._step()
-        ours, plain = [], []
-        for number in range(1, given.repeats + 1):
-            ours.append(timed(run._step))
-            plain.append(timed(lambda step=number: bare(run, run.schedule.batch(step), step)))
-    trained = sum(p.numel() for p in run.trainer.parameters.values())
-    ratios = [a / b for a, b in zip(ours, plain, strict=True)]
+    recipe = recipe_for(given.batch, given.repeats, given.lora_rank, checkpointing=given.checkpointing)
+    steps = measure(given.model, recipe, seconds, given.repeats)
     print(f"{platform.machine()}, cpu, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    print(f"{given.model}, {given.batch} pairs of {seconds:g} s, {trained / 1e6:.2f} M trained parameters")
-    print(f"a step {statistics.median(ours):.3f} s, the bare step {statistics.median(plain):.3f} s")
-    turns = ", ".join(f"{ratio:.2f}" for ratio in ratios)
-    print(f"ratio {statistics.median(ratios):.3f} (each turn: {turns})")
-    print(f"peak memory {peak_gb():.2f} GB, {loaded:.2f} GB of it before training")
+    print(f"{given.model}, {given.batch} pairs of {seconds:g} s, {steps.trained:.2f} M trained parameters")
+    print(
+        f"a step {statistics.median(steps.ours):.3f} s, the bare step {statistics.median(steps.bare):.3f} s"
+    )
+    turns = ", ".join(f"{ratio:.2f}" for ratio in steps.ratios)
+    print(f"ratio {statistics.median(steps.ratios):.3f} (each turn: {turns})")
+    print(f"peak memory {steps.peak_gb:.2f} GB, {steps.loaded_gb:.2f} GB of it before training")
 
 
 if __name__ == "__main__":
