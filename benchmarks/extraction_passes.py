@@ -32,7 +32,8 @@ from timing import seconds_of
 from v2abench import registry
 from v2abench.contracts import Network
 from v2abench.features.contents import hash_contents
-from v2abench.features.extraction import Content, Extractor, Job, prepare
+from v2abench.features.extraction import Content, Extractor, Job
+from v2abench.features.preparing import prepare
 from v2abench.media.audio import Audio
 from v2abench.media.reading import read_media
 from v2abench.media.writing import write_video

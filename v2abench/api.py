@@ -1,5 +1,6 @@
 """The Python API: `evaluate` does what `v2abench eval` does."""
 
+import math
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,8 @@ from v2abench import registry
 from v2abench.clips import Dataset
 from v2abench.contracts import Bootstrap
 from v2abench.datasets.opening import DatasetOptions, open_dataset
+from v2abench.engines.contract import Engine
+from v2abench.engines.opening import EngineName, EngineOptions, open_engine
 from v2abench.errors import UnknownNameError, V2ABenchError
 from v2abench.features.extraction import Extractor
 from v2abench.files import write_error
@@ -25,6 +28,7 @@ from v2abench.protocols.schema import MetricEntry, Protocol, load_protocol
 from v2abench.runs.evaluation import Evaluation, Run, Settings
 from v2abench.runs.report import read_report
 from v2abench.runs.writing import run_folder, write_run
+from v2abench.shards import parse_shard
 from v2abench.weights.deterministic import Mode, weights_mode
 
 
@@ -33,8 +37,12 @@ class Options:
     """How an evaluation is done. Only `seed`, `precision` and `weights` change a value,
     `fd_infinity` adds one.
 
-    `device` is `auto`, `cpu`, `cuda`, `cuda:1`, `mps`. With `workers` above 0, files are
-    decoded in that many processes: a script then needs `if __name__ == "__main__":`.
+    `device` is `auto`, `cpu`, `cuda` (all GPUs that are visible, a process each), `cuda:1`, `mps`,
+    or several with commas between. With `workers` above 0, files are decoded in that many
+    processes. Where there are processes, a script needs `if __name__ == "__main__":`.
+    `engine` `ray` takes a cluster instead (`ray_address`; by default one on this machine), whose
+    actors get `ray_gpus` of a GPU each. With `shard` (`2/3`, `auto`) only a part is generated and
+    read, and there is no run; `merge` makes the runs of what shards left, and computes nothing.
     `batch_size` clips go to the device at once, `batch_sizes` gives single networks their own;
     a batch for which the device's memory is too small is halved. Networks whose weights
     exceed `max_memory` bytes together (by default half of the memory that is free) run in
@@ -60,6 +68,11 @@ class Options:
     offline: bool = False
     weights: Mode = "official"
     generation: GenerationOptions = field(default_factory=GenerationOptions)
+    engine: EngineName = "local"
+    ray_address: str | None = None
+    ray_gpus: float | None = None
+    shard: str | None = None
+    merge: bool = False
     progress: Progress = silent
 
 
@@ -71,8 +84,11 @@ def evaluate(
     `model` is `folder:DIR`, a control or a registered model, with `LABEL=` before it if it
     should be called otherwise; `dataset` what `open_dataset` takes or returned; `protocol`
     a name or a YAML file. Raises `V2ABenchError` for anything the caller can mend, and,
-    with `strict`, where a clip is not ok (after the run was written).
+    with `strict`, where a clip is not ok (after the run was written). With `shard` there is
+    no run to return: `evaluate_models` goes with it.
     """
+    if options and options.shard:
+        raise V2ABenchError("a shard makes no run; call evaluate_models([model], ...) with it")
     return evaluate_models([model], dataset, protocol, options)[0]
 
 
@@ -82,14 +98,24 @@ def evaluate_models(
     protocol: str | Protocol = "light",
     options: Options | None = None,
 ) -> list[Run]:
-    """Evaluate several models; references and videos are read once for all of them."""
+    """Evaluate several models; references and videos are read once for all of them.
+
+    With `shard` nothing is returned: the next call without, or with `merge`, makes the runs.
+    """
     options = options or Options()
-    with weights_mode(options.weights):
-        return _evaluate_models(models, dataset, protocol, options)
+    if parse_shard(options.shard) and (options.merge or options.strict):
+        raise V2ABenchError("--shard goes without --merge and --strict: those are for the run of all clips")
+    how = EngineOptions(options.engine, options.ray_address, options.ray_gpus, options.merge)
+    with weights_mode(options.weights), open_engine(how, pick_devices(options.device)) as engine:
+        return _evaluate_models(models, dataset, protocol, options, engine)
 
 
 def _evaluate_models(
-    models: Sequence[str], dataset: str | Dataset, protocol: str | Protocol, options: Options
+    models: Sequence[str],
+    dataset: str | Dataset,
+    protocol: str | Protocol,
+    options: Options,
+    engine: Engine,
 ) -> list[Run]:
     clock = _Clock(options.progress)
     opened = dataset
@@ -98,7 +124,7 @@ def _evaluate_models(
     chosen = load_protocol(protocol) if isinstance(protocol, str) else protocol
     if options.precision != "float32":
         chosen = chosen.model_copy(update={"precision": options.precision})
-    extractor = _extractor(chosen, options, clock.progress)
+    extractor = _extractor(chosen, options, clock.progress, engine)
     context = ModelContext(
         opened,
         device=extractor.device,
@@ -112,8 +138,11 @@ def _evaluate_models(
     evaluation = _evaluation(opened, chosen, extractor, options)
     for folder in folders:
         _claim(folder, evaluation.signature, options.overwrite)
-    runs = []
+    runs: list[Run] = []
     for item, folder in zip(named, folders, strict=True):
+        if evaluation.settings.shard:
+            evaluation.run_shard(item, folder, evaluation.settings.shard)
+            continue
         run = evaluation.run(item, folder)
         write_run(run, clock.seconds)
         runs.append(run)
@@ -147,20 +176,27 @@ def _claim(folder: Path, signature: str, overwrite: bool) -> None:
         )
 
 
-def _extractor(protocol: Protocol, options: Options, progress: Progress) -> Extractor:
-    device = pick_device(options.device)
+def _extractor(protocol: Protocol, options: Options, progress: Progress, engine: Engine) -> Extractor:
     if unknown := options.batch_sizes.keys() - set(registry.names("networks")):
         raise UnknownNameError("network", sorted(unknown)[0], registry.names("networks"))
     return Extractor(
         home() / "features",
         protocol.window,
-        device=device,
+        device=engine.devices[0],
         workers=options.workers,
         batch_size=options.batch_size,
         batch_sizes=options.batch_sizes,
-        max_memory=free_memory(device) / 2 if options.max_memory is None else options.max_memory,
+        max_memory=_memory(engine.devices, options) if options.max_memory is None else options.max_memory,
         progress=progress,
+        engine=engine,
     )
+
+
+def _memory(devices: Sequence[str], options: Options) -> float:
+    """Half of what is free, for each of the processes on one device; Ray's actors are not here."""
+    if options.engine == "ray":
+        return math.inf
+    return free_memory(devices[0]) / 2 / devices.count(devices[0])
 
 
 def _evaluation(dataset: Dataset, protocol: Protocol, extractor: Extractor, options: Options) -> Evaluation:
@@ -168,7 +204,14 @@ def _evaluation(dataset: Dataset, protocol: Protocol, extractor: Extractor, opti
     if options.fd_infinity:
         metrics += _fd_infinity(protocol).build_metrics()
     bootstrap = Bootstrap(options.bootstrap, seed=options.seed) if options.bootstrap else None
-    settings = Settings(options.seed, bootstrap, options.offline, extractor.progress)
+    settings = Settings(
+        options.seed,
+        bootstrap,
+        options.offline,
+        extractor.progress,
+        parse_shard(options.shard),
+        options.merge,
+    )
     return Evaluation(dataset, protocol, metrics, extractor, settings)
 
 
@@ -180,6 +223,16 @@ def _fd_infinity(protocol: Protocol) -> Protocol:
         if entry.metric == "frechet_distance"
     )
     return protocol.model_copy(update={"metrics": entries})
+
+
+def pick_devices(names: str) -> tuple[str, ...]:
+    """Return the torch devices for `names`, with commas between; `cuda` is every GPU that is visible.
+
+    Raises `V2ABenchError` where one is not there.
+    """
+    if names == "cuda" and torch.cuda.device_count() > 1:
+        return tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
+    return tuple(pick_device(name.strip()) for name in names.split(","))
 
 
 def pick_device(name: str) -> str:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from v2abench.errors import V2ABenchError
 
+PARTIAL = ".partial-"
+"""How the name of a file begins that is still being written."""
+
 _REMEDY = {
     errno.ENOSPC: "free some space there, or choose another place",
     errno.EDQUOT: "free some of your quota, or choose another place",
@@ -56,7 +59,7 @@ def atomic(path: Path) -> Iterator[Path]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".partial-", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=PARTIAL, suffix=path.suffix, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         yield temporary
@@ -67,6 +70,12 @@ def atomic(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def strangers(folder: Path, *known: str) -> list[Path]:
+    """Return what is in `folder`, if it is there, but for the `known` names and files half written."""
+    present = folder.iterdir() if folder.is_dir() else ()
+    return [path for path in present if path.name not in known and not path.name.startswith(PARTIAL)]
 
 
 def write_text(path: Path, text: str) -> None:
@@ -85,6 +94,11 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sha256_of_text(text: str) -> str:
+    """Return the SHA-256 of a text's UTF-8 bytes, in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _umask() -> int:

@@ -53,6 +53,11 @@ class ModelContext:
     progress: Progress = silent
     options: GenerationOptions = field(default_factory=GenerationOptions)
 
+    def on(self, device: str) -> ModelContext:
+        """Return the context for one device of this process, whatever the engine."""
+        here = self.extractor.here(device) if self.extractor else None
+        return replace(self, device=device, extractor=here, progress=silent)
+
 
 ModelOpener = Callable[[str, ModelContext], Model]
 """A registered model: the part of the spec behind the colon, and the context.
@@ -93,11 +98,15 @@ def added_models() -> list[str]:
 
 @dataclass(frozen=True)
 class NamedModel:
-    """A model, what the table calls it, and how the user named it."""
+    """A model, what the table calls it, and how the user named it.
+
+    `context` is with what `spec` opens it again in another process, None for one that is only here.
+    """
 
     model: Model
     info: ModelInfo
     spec: str
+    context: ModelContext | None = None
 
 
 def open_model(spec: str, context: ModelContext) -> NamedModel:
@@ -121,7 +130,7 @@ def open_model(spec: str, context: ModelContext) -> NamedModel:
     info = replace(model.info, name=label) if label else model.info
     if not info.name.strip():
         raise V2ABenchError(f"--model {spec}: the model has no name; write LABEL={rest}")
-    return NamedModel(model, info, spec)
+    return NamedModel(model, info, spec, context)
 
 
 def clip_seed(seed: int, clip_id: str) -> int:

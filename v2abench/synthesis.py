@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Literal
 
 from v2abench import __version__
-from v2abench.api import pick_device
+from v2abench.api import pick_devices
 from v2abench.clips import Clip, Dataset
 from v2abench.contracts import Request
 from v2abench.datasets.opening import DatasetOptions, open_dataset
+from v2abench.engines.contract import Engine
+from v2abench.engines.opening import EngineName, EngineOptions, open_engine
 from v2abench.errors import ClipFault, V2ABenchError
 from v2abench.features.contents import Contents, dataset_fingerprint, hash_contents
 from v2abench.features.extraction import FACTS, Content, Extractor
 from v2abench.features.streams import StreamFeatures
-from v2abench.files import write_error, write_text
+from v2abench.files import strangers, write_error, write_text
 from v2abench.home import home
 from v2abench.media.probing import probe
 from v2abench.media.reading import read_audio
@@ -24,7 +26,8 @@ from v2abench.media.writing import mux, write_audio
 from v2abench.models import GenerationOptions, ModelContext, NamedModel, clip_seed, open_model
 from v2abench.progress import Progress, silent
 from v2abench.protocols.schema import Window
-from v2abench.runs.generation import CARD, LEDGER, Answers, Suffix, generate
+from v2abench.runs.generation import CARD, LEDGER, Answers, Place, Suffix, generate, recipe_card
+from v2abench.shards import parse_shard
 from v2abench.weights.deterministic import Mode, weights_mode
 
 Format = Literal["flac", "wav"]
@@ -40,7 +43,8 @@ class SynthesisOptions:
 
     `seconds` are asked for of every clip; None: 8 s, or the length of a clip that is
     shorter. With `mux`, `muxed/<id>.mp4` has each video with its new sound. `workers`
-    processes decode.
+    processes decode. `device`, `engine`, `ray_address`, `ray_gpus` and `shard` are those of
+    `v2abench.Options`.
     """
 
     seconds: float | None = None
@@ -52,6 +56,10 @@ class SynthesisOptions:
     offline: bool = False
     weights: Mode = "official"
     generation: GenerationOptions = field(default_factory=GenerationOptions)
+    engine: EngineName = "local"
+    ray_address: str | None = None
+    ray_gpus: float | None = None
+    shard: str | None = None
     progress: Progress = silent
 
 
@@ -79,41 +87,57 @@ def synthesise(
     """Generate the sound of every clip of `dataset` into `folder`, and return how each ended.
 
     `folder` gets `<id>.flac` or `.wav`, and `generation.json` with the ledger; what an
-    earlier call with the same options made is kept. Raises `V2ABenchError` for anything
-    the caller can mend.
+    earlier call with the same options made is kept. A shard makes the sounds of its clips and
+    returns these; the ledger is for the call without. Raises `V2ABenchError` for anything the
+    caller can mend.
     """
     options = options or SynthesisOptions()
-    with weights_mode(options.weights):
-        return _synthesise(model, dataset, folder, options)
+    how = EngineOptions(options.engine, options.ray_address, options.ray_gpus)
+    with weights_mode(options.weights), open_engine(how, pick_devices(options.device)) as engine:
+        return _synthesise(model, dataset, folder, options, engine)
 
 
-def _synthesise(model: str, dataset: str | Dataset, folder: Path, options: SynthesisOptions) -> list[Made]:
+def _synthesise(
+    model: str, dataset: str | Dataset, folder: Path, options: SynthesisOptions, engine: Engine
+) -> list[Made]:
+    shard = parse_shard(options.shard)
     opened = dataset
     if isinstance(opened, str):
         opened = open_dataset(opened, DatasetOptions(progress=options.progress))
-    extractor = _extractor(options)
+    extractor = _extractor(options, engine)
     context = ModelContext(
         opened, extractor.device, extractor, options.offline, options.progress, options.generation
     )
     named = open_model(model, context)
     _claim(folder, named, opened)
     contents = hash_contents(_paths(opened), options.progress)
-    requests = _requests(opened, contents, extractor, options)
+    clips = shard.part(opened.clips) if shard else opened.clips
+    requests = _requests(clips, contents, extractor, options)
     fingerprint, suffix = dataset_fingerprint(opened, contents), _suffix(options.format)
-    answers = generate(named, requests, folder, fingerprint, options.progress, suffix=suffix)
+    recipe = recipe_card(named, fingerprint, _asked(extractor, options), suffix)
+    place = Place(folder, suffix, recipe, shared=shard is not None)
+    answers = generate(named, requests, place, options.progress, extractor.engine)
     made = _settle(requests, answers, folder, options, extractor.window.tolerance)
-    _write_ledger(folder, named, opened, made)
+    if shard is None:
+        _write_ledger(folder, named, opened, made)
     return made
 
 
-def _extractor(options: SynthesisOptions) -> Extractor:
+def _extractor(options: SynthesisOptions, engine: Engine) -> Extractor:
     return Extractor(
         home() / "features",
         Window(seconds=DEFAULT_SECONDS if options.seconds is None else options.seconds),
-        device=pick_device(options.device),
+        device=engine.devices[0],
         workers=options.workers,
         progress=options.progress,
+        engine=engine,
     )
+
+
+def _asked(extractor: Extractor, options: SynthesisOptions) -> dict[str, object]:
+    """What the sounds depend on beside dataset and model."""
+    length = "at_most_s" if options.seconds is None else "seconds"
+    return {"seed": options.seed, length: extractor.window.seconds}
 
 
 def _suffix(form: Format) -> Suffix:
@@ -124,7 +148,7 @@ def _claim(folder: Path, named: NamedModel, dataset: Dataset) -> None:
     """Make the folder and mark it as ours; refuse one with files that are not."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        present = {path.name for path in folder.iterdir()}
+        present = {path.name for path in strangers(folder)}
     except OSError as error:
         raise write_error(folder, error) from error
     if present and not present & {CARD, LEDGER}:
@@ -140,9 +164,9 @@ def _paths(dataset: Dataset) -> list[Path]:
 
 
 def _requests(
-    dataset: Dataset, contents: Contents, extractor: Extractor, options: SynthesisOptions
+    clips: Sequence[Clip], contents: Contents, extractor: Extractor, options: SynthesisOptions
 ) -> list[Request]:
-    videos = {clip.id: contents[clip.video] for clip in dataset.clips}
+    videos = {clip.id: contents[clip.video] for clip in clips}
     seconds = dict.fromkeys(videos, extractor.window.seconds)
     if options.seconds is None:
         usable = [item for item in videos.values() if isinstance(item, Content)]
@@ -150,7 +174,7 @@ def _requests(
         streams = StreamFeatures(extractor, {"video": videos})
         for clip_id, longest in seconds.items():
             seconds[clip_id] = min(longest, streams.clip_seconds(clip_id) or longest)
-    return [Request(clip, seconds[clip.id], clip_seed(options.seed, clip.id)) for clip in dataset.clips]
+    return [Request(clip, seconds[clip.id], clip_seed(options.seed, clip.id)) for clip in clips]
 
 
 def _settle(

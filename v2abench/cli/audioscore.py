@@ -9,7 +9,7 @@ from rich.table import Table
 
 from v2abench.cli import options as shared
 from v2abench.cli.consoles import messages, results
-from v2abench.cli.prefs import Components, Device, Fitted, Offline, extractor_for
+from v2abench.cli.prefs import Components, Fitted, extractor_for
 
 if TYPE_CHECKING:
     from v2abench.finetune.preferences.scoring import Scores
@@ -31,8 +31,8 @@ def fit_command(
     components: Components = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the division and of the classifier's start.")] = 0,
     workers: shared.Workers = None,
-    device: Device = "auto",
-    offline: Offline = False,
+    device: shared.Device = "auto",
+    offline: shared.Offline = False,
     as_json: shared.AsJson = False,
 ) -> None:
     """Fit AudioScore on ratings, and say how it does on held-out clips."""
@@ -64,8 +64,8 @@ def score_command(
     protocol: shared.Protocol = "impacts",
     audioscore: Fitted = None,
     components: Components = None,
-    device: Device = "auto",
-    offline: Offline = False,
+    device: shared.Device = "auto",
+    offline: shared.Offline = False,
     as_json: shared.AsJson = False,
 ) -> None:
     """Grade sounds of one video, and say why."""

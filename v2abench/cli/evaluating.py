@@ -36,7 +36,14 @@ def evaluate_command(
     reference: shared.Reference = None,
     limit: shared.Limit = None,
     output: Annotated[Path, typer.Option("--output", help="Folder for runs.")] = Path("runs"),
-    device: shared.Device = "auto",
+    device: shared.Devices = "auto",
+    engine: shared.Engine = shared.EngineName.LOCAL,
+    ray_address: shared.RayAddress = None,
+    ray_gpus: shared.RayGpus = None,
+    shard: shared.Shard = None,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Make the report of what shards left; compute nothing.")
+    ] = False,
     workers: shared.Workers = None,
     batch_size: Annotated[
         list[str] | None,
@@ -107,9 +114,17 @@ def evaluate_command(
         generation=GenerationOptions(
             steps, guidance_scale, sampler.value if sampler else None, negative_prompt
         ),
+        engine=engine.value,
+        ray_address=ray_address,
+        ray_gpus=ray_gpus,
+        shard=shard,
+        merge=merge,
         progress=show_progress,
     )
     runs = evaluate_models(specs, opened, protocol, chosen)
+    if shard is not None:
+        shared.tell_what_is_next(shard, "with --merge instead of --shard, or with neither, makes the reports")
+        return
     _show(runs, as_json)
     if strict:
         for run in runs:

@@ -50,7 +50,11 @@ def generate_command(
         shared.Weights,
         typer.Option("--weights", help="`deterministic`: no checkpoints, and only noise; to try out."),
     ] = shared.Weights.OFFICIAL,
-    device: shared.Device = "auto",
+    device: shared.Devices = "auto",
+    engine: shared.Engine = shared.EngineName.LOCAL,
+    ray_address: shared.RayAddress = None,
+    ray_gpus: shared.RayGpus = None,
+    shard: shared.Shard = None,
     workers: shared.Workers = None,
     audio_format: Annotated[Format, typer.Option("--format", help="Of the sounds.")] = Format.FLAC,
     mux: Annotated[
@@ -86,6 +90,10 @@ def generate_command(
             compile=compiled,
             batch_size=batch_size,
         ),
+        engine=engine.value,
+        ray_address=ray_address,
+        ray_gpus=ray_gpus,
+        shard=shard,
         progress=show_progress,
     )
     made = synthesise(spec, opened, output, options)
@@ -93,6 +101,8 @@ def generate_command(
         print(json.dumps([asdict(entry) for entry in made], ensure_ascii=False, indent=2))
     else:
         _show(made, output)
+    if shard is not None:
+        shared.tell_what_is_next(shard, "without --shard writes the ledger of all clips")
     if strict and any(entry.status != "ok" for entry in made):
         raise typer.Exit(2)
 

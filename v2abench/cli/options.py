@@ -23,6 +23,13 @@ class Precision(StrEnum):
     FLOAT16 = "float16"
 
 
+class EngineName(StrEnum):
+    """Where work is done."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 class Weights(StrEnum):
     """Where weights come from."""
 
@@ -72,6 +79,41 @@ Samples = Annotated[
     Path | None, typer.Option("--samples", help="Folder with the published samples (v2a-mapper).")
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
+Devices = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        help="auto, cpu, mps, cuda (all visible GPUs), cuda:N, or several with commas: a process each.",
+    ),
+]
+Engine = Annotated[
+    EngineName, typer.Option("--engine", help="local, or ray (extra `ray`): a cluster; docs/clusters.md.")
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray-address",
+        help="Of a Ray cluster: auto, HOST:PORT, ray://HOST:PORT. Default: RAY_ADDRESS, else this machine.",
+        metavar="ADDRESS",
+    ),
+]
+RayGpus = Annotated[
+    float | None,
+    typer.Option(
+        "--ray-gpus",
+        help="Share of a GPU for each of Ray's actors, e.g. 0.25. Default: a pass's networks share one.",
+        metavar="SHARE",
+    ),
+]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        help="Do part i of n only (1/3, 2/3, 3/3), or auto: from Slurm or torchrun. The same command without "
+        "it ends what shards began.",
+        metavar="I/N|auto",
+    ),
+]
 Offline = Annotated[bool, typer.Option("--offline", help="Never fetch weights.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 2 unless every clip is ok.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
@@ -80,6 +122,15 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tabl
 def default_workers(workers: int | None) -> int:
     """Return the number of decoding processes."""
     return min(os.cpu_count() or 1, 8) if workers is None else workers
+
+
+def tell_what_is_next(shard: str, what: str) -> None:
+    """Say that a shard is done, and what the same command does in the end."""
+    from v2abench.cli.consoles import messages
+    from v2abench.shards import parse_shard
+
+    text = f"shard {parse_shard(shard)} is done; once all are, the same command {what}"
+    messages.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def with_samples(models: list[str], samples: Path | None) -> list[str]:

@@ -1,5 +1,6 @@
 """`v2abench prefs`."""
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Preference data: sample, score, rate, pair.", no_args_is_help=True)
 
 Folder = Annotated[Path, typer.Argument(help="A sample folder, as `prefs sample` wrote it.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
-Offline = Annotated[bool, typer.Option("--offline", help="Never fetch weights.")]
 Fitted = Annotated[
     str | None,
     typer.Option(
@@ -61,23 +60,34 @@ def sample(
     reference: shared.Reference = None,
     limit: shared.Limit = None,
     workers: shared.Workers = None,
-    device: Device = "auto",
-    offline: Offline = False,
+    device: shared.Devices = "auto",
+    engine: shared.Engine = shared.EngineName.LOCAL,
+    ray_address: shared.RayAddress = None,
+    ray_gpus: shared.RayGpus = None,
+    shard: shared.Shard = None,
+    offline: shared.Offline = False,
 ) -> None:
     """Draw N sounds a clip from a model, resumably; of a flow model their latents too."""
-    from v2abench.api import pick_device
+    from v2abench.api import pick_devices
     from v2abench.datasets.opening import DatasetOptions, open_dataset
+    from v2abench.engines.opening import EngineOptions, open_engine
     from v2abench.finetune.preferences import sampling
     from v2abench.models import GenerationOptions, ModelContext, open_model
     from v2abench.protocols.schema import load_protocol
+    from v2abench.shards import parse_shard
 
-    processes, where = shared.default_workers(workers), pick_device(device)
+    part, processes, devices = parse_shard(shard), shared.default_workers(workers), pick_devices(device)
     opened = open_dataset(dataset, DatasetOptions(data_root, reference, limit, processes, show_progress))
-    extractor = extractor_for(load_protocol(protocol), where, processes)
     generation = GenerationOptions(steps=steps, guidance_scale=guidance_scale, batch_size=batch_size)
-    context = ModelContext(opened, where, extractor, offline, show_progress, generation)
-    chosen = sampling.SamplingOptions(count, seed, batch_size, where, show_progress)
-    sampling.sample(open_model(model, context), opened, output, extractor, chosen)
+    with open_engine(EngineOptions(engine.value, ray_address, ray_gpus), devices) as opened_engine:
+        extractor = replace(
+            extractor_for(load_protocol(protocol), devices[0], processes), engine=opened_engine
+        )
+        context = ModelContext(opened, devices[0], extractor, offline, show_progress, generation)
+        chosen = sampling.SamplingOptions(count, seed, batch_size, devices[0], show_progress, part)
+        sampling.sample(open_model(model, context), opened, output, extractor, chosen)
+    if shard is not None:
+        shared.tell_what_is_next(shard, "without --shard writes the table of all samples")
     _told(output)
 
 
@@ -88,8 +98,8 @@ def score(
     audioscore: Fitted = None,
     components: Components = None,
     workers: shared.Workers = None,
-    device: Device = "auto",
-    offline: Offline = False,
+    device: shared.Device = "auto",
+    offline: shared.Offline = False,
 ) -> None:
     """Score every sample: the components, and the grades of a fitted AudioScore."""
     from v2abench.finetune.preferences.samples import read_samples

@@ -1,7 +1,8 @@
 """One pass over media: every file is opened once, whatever is wanted of it.
 
 The streams of a file fan out to every network's `prepare` in worker processes,
-the device sees full batches, and each batch goes to the store as one part.
+the device sees full batches, and each batch goes to the store as one part. On a CPU
+networks take one clip at a time: there a batch brings no speed, and moves the last bits.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
 from v2abench.contracts import Array, Forward, Network, PairNetwork, Prepared
+from v2abench.engines.contract import Engine, InProcess
 from v2abench.errors import ClipFault, V2ABenchError
+from v2abench.features.preparing import JobDataset
 from v2abench.features.store import Record, Store
-from v2abench.media.reading import Media, read_media
 from v2abench.media.resampling import RESAMPLER
 from v2abench.networks.facts import Facts
 from v2abench.progress import Progress, silent
@@ -30,8 +31,6 @@ from v2abench.protocols.schema import Window
 from v2abench.weights.registry import identity
 
 FACTS = Facts()
-
-Thing = TypeVar("Thing")
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class Extractor:
     `batch_size` clips go to the device at once, or `batch_sizes[name]` of them for a
     single network, fewer where the device's memory is too small; `workers` processes
     decode (0: this one). Networks whose weights together exceed `max_memory` bytes take
-    several passes. None of this changes a value.
+    several passes. The `engine` may do all this elsewhere. None of it changes a value.
     """
 
     root: Path
@@ -74,6 +73,7 @@ class Extractor:
     batch_sizes: Mapping[str, int] = field(default_factory=dict)
     max_memory: float = math.inf
     progress: Progress = silent
+    engine: Engine = field(default_factory=InProcess)
     _loaded: dict[Network, Forward] = field(default_factory=dict)
 
     def store(self, network: Network | PairNetwork) -> Store:
@@ -93,7 +93,6 @@ class Extractor:
         missing = {network: self._missing(network, contents) for network, contents in wanted.items()}
         groups = fit_together([network for network, contents in missing.items() if contents], self.max_memory)
         for number, group in enumerate(groups, start=1):
-            self._make_room(group)
             name = f"{stage} ({number} of {len(groups)})" if len(groups) > 1 else stage
             self._pass({network: missing[network] for network in group}, name)
 
@@ -113,31 +112,43 @@ class Extractor:
 
     def _pass(self, wanted: Mapping[Network, Sequence[Content]], stage: str) -> None:
         jobs = _jobs(wanted)
-        buffers: dict[Network, list[tuple[str, Prepared | ClipFault]]] = {}
         with self.progress(stage, len(jobs)) as advance:
-            for job, results in zip(jobs, self._prepared(jobs), strict=True):
-                _refuse_passing_faults(job, results)
-                for network, result in zip(job.networks, results, strict=True):
-                    buffer = buffers.setdefault(network, [])
-                    buffer.append((self.key(job.content.hash), result))
-                    if len(buffer) == self._clips_at_once(network):
-                        self._flush(network, buffer)
-                advance(1)
-            for network, buffer in buffers.items():
-                if buffer:
-                    self._flush(network, buffer)
+            for done in self.engine.extract(self, jobs):
+                advance(done)
 
-    def _clips_at_once(self, network: Network) -> int:
+    def here(self, device: str, loaded: dict[Network, Forward] | None = None) -> Extractor:
+        """Return this extractor for one device of this process; `loaded` networks are used and added to."""
+        kept = {} if loaded is None else loaded
+        return replace(self, device=device, engine=InProcess((device,)), progress=silent, _loaded=kept)
+
+    def work_off(self, jobs: Sequence[Job]) -> Iterator[int]:
+        """Do `jobs` in this process and on its device; yield how many files are done."""
+        self._make_room(list(dict.fromkeys(network for job in jobs for network in job.networks)))
+        buffers: dict[Network, list[tuple[str, Prepared | ClipFault]]] = {}
+        for job, results in zip(jobs, self._prepared(jobs), strict=True):
+            refuse_passing_faults(job, results)
+            for network, result in zip(job.networks, results, strict=True):
+                buffer = buffers.setdefault(network, [])
+                buffer.append((self.key(job.content.hash), result))
+                if len(buffer) == self.clips_at_once(network):
+                    self._flush(network, buffer)
+            yield 1
+        for network, buffer in buffers.items():
+            if buffer:
+                self._flush(network, buffer)
+
+    def clips_at_once(self, network: Network) -> int:
+        """Return how many clips go to the device, and into one part of the store, together."""
         most: int = getattr(network, "most_at_once", self.batch_size)
         return self.batch_sizes.get(network.name, min(self.batch_size, most))
 
     def _prepared(self, jobs: Sequence[Job]) -> Iterator[list[Prepared | ClipFault]]:
         workers = min(self.workers, len(jobs) // 4)
         loader: DataLoader[list[Prepared | ClipFault]] = DataLoader(
-            _Jobs(jobs, self.window.seconds),  # type: ignore[arg-type]
+            JobDataset(jobs, self.window.seconds),  # type: ignore[arg-type]
             batch_size=None,
             num_workers=workers,
-            multiprocessing_context=_start_method() if workers else None,
+            multiprocessing_context=start_method() if workers else None,
             collate_fn=_as_it_is,
         )
         try:
@@ -151,20 +162,29 @@ class Extractor:
             ) from error
 
     def _flush(self, network: Network, buffer: list[tuple[str, Prepared | ClipFault]]) -> None:
-        prepared = [result for _, result in buffer if isinstance(result, Prepared)]
+        self.compute(network, buffer)
+        buffer.clear()
+
+    def compute(self, network: Network, clips: Sequence[tuple[str, Prepared | ClipFault]]) -> None:
+        """Store what `network` says of `clips`, by their keys, as one part."""
+        prepared = [result for _, result in clips if isinstance(result, Prepared)]
         forward = self._loaded.get(network)
         if forward is None and prepared:
             forward = self._loaded[network] = network.load(self.device)
         with torch.inference_mode(), exact_arithmetic():
-            outputs = iter(_in_parts(forward, prepared, network.name) if forward and prepared else ())
+            outputs = iter(self._outputs(forward, prepared, network.name) if forward and prepared else ())
         records = [
             Record(key, fault=result)
             if isinstance(result, ClipFault)
             else _record(key, next(outputs), result.notes)
-            for key, result in buffer
+            for key, result in clips
         ]
         self.store(network).write(records, description(network))
-        buffer.clear()
+
+    def _outputs(self, forward: Forward, clips: Sequence[Prepared], name: str) -> list[Mapping[str, Array]]:
+        if self.device == "cpu":
+            return [output for clip in clips for output in _in_parts(forward, [clip], name)]
+        return _in_parts(forward, clips, name)
 
 
 def exact_arithmetic() -> AbstractContextManager[None]:
@@ -232,7 +252,7 @@ def _record(key: str, features: Mapping[str, Array], notes: tuple[str, ...]) -> 
     return Record(key, features, notes=notes)
 
 
-def _refuse_passing_faults(job: Job, results: Sequence[Prepared | ClipFault]) -> None:
+def refuse_passing_faults(job: Job, results: Sequence[Prepared | ClipFault]) -> None:
     """Stop where a file cannot be got at just now: that must not be stored as a property of its content."""
     for result in results:
         if isinstance(result, ClipFault) and result.code in {"missing", "unreachable"}:
@@ -260,65 +280,10 @@ def description(network: Network | PairNetwork) -> dict[str, object]:
     }
 
 
-@dataclass(frozen=True)
-class _Jobs:
-    """A map-style dataset over jobs, as the data loader wants it."""
-
-    jobs: Sequence[Job]
-    seconds: float
-
-    def __len__(self) -> int:
-        return len(self.jobs)
-
-    def __getitem__(self, index: int) -> list[Prepared | ClipFault]:
-        return prepare(self.jobs[index], self.seconds)
-
-
-def prepare(job: Job, seconds: float) -> list[Prepared | ClipFault]:
-    """Open a file once and make the inputs of every network that wants it."""
-    if job.content.text is not None:
-        return [_prepared(network, job.content.text, "a text") for network in job.networks]
-    streams = list(dict.fromkeys(n.frames for n in job.networks if n.frames is not None))
-    sound = any(network.modality != "video" for network in job.networks)
-    path = job.content.path
-    try:
-        media = read_media(path, seconds=seconds, sound=sound, frames=streams)
-    except ClipFault as fault:
-        return [_nameless(fault, path)] * len(job.networks)
-    frames = {wanted: _nameless(pictures, path) for wanted, pictures in media.frames.items()}
-    media = replace(media, sound=_nameless(media.sound, path), frames=frames)
-    return [_prepare_one(network, media, path) for network in job.networks]
-
-
-def _nameless(thing: Thing | ClipFault, path: Path) -> Thing | ClipFault:
-    """A record belongs to a content, whatever the file is called: its fault must not name a path."""
-    if isinstance(thing, ClipFault):
-        return ClipFault(thing.code, thing.detail.replace(str(path), "the file"))
-    return thing
-
-
-def _prepare_one(network: Network, media: Media, path: Path) -> Prepared | ClipFault:
-    source: object = media
-    if network.modality == "audio":
-        source = media.sound
-    elif network.modality == "video" and network.frames is not None:
-        source = media.frames[network.frames]
-    return source if isinstance(source, ClipFault) else _prepared(network, source, str(path))
-
-
-def _prepared(network: Network, source: object, what: str) -> Prepared | ClipFault:
-    try:
-        return network.prepare(source)
-    except ClipFault as fault:
-        return fault
-    except Exception as error:
-        error.add_note(f"while network {network.name!r} prepared {what}")
-        raise
-
-
 def _as_it_is(item: list[Prepared | ClipFault]) -> list[Prepared | ClipFault]:
     return item
 
 
-def _start_method() -> str:
+def start_method() -> str:
+    """Return how worker processes start: never by fork, which threads do not survive."""
     return "forkserver" if "forkserver" in torch.multiprocessing.get_all_start_methods() else "spawn"

@@ -1,25 +1,30 @@
-"""Asking a model for the audio of every clip, resumably."""
+"""Asking a model for the audio of every clip, resumably, by any number of processes at once."""
 
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from v2abench import __version__
-from v2abench.contracts import Generated, Request
+from v2abench.contracts import Generated, Model, Request
+from v2abench.engines.contract import Engine
 from v2abench.errors import ClipFault, V2ABenchError
-from v2abench.files import write_text
+from v2abench.files import strangers, write_text
 from v2abench.media.writing import write_audio
-from v2abench.models import NamedModel
+from v2abench.models import ModelContext, NamedModel, open_model
 from v2abench.progress import Progress
 
 CARD = "recipe.json"
 LEDGER = "generation.json"
 NOTES = "notes.jsonl"
-"""A line a clip whose sound was adjusted: `[id, [note, ...]]`; the last one of an id counts."""
+"""A line a clip whose sound was adjusted: `[id, [note, ...]]`; the last one of an id counts.
+
+Where several processes write, each has a file of its own, `notes-<...>.jsonl`.
+"""
 
 Notes = Mapping[str, tuple[str, ...]]
 
@@ -36,45 +41,113 @@ Suffix = Literal[".flac", ".wav"]
 SUFFIXES: tuple[Suffix, ...] = (".flac", ".wav")
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where sounds go, and what they depend on (`recipe`, the text of the card).
+
+    Where others write here too (`shared`), nothing of an earlier recipe is removed.
+    """
+
+    folder: Path
+    suffix: Suffix
+    recipe: str
+    shared: bool = False
+    notes: str = NOTES
+
+    def sound(self, clip_id: str) -> Path:
+        """Return the file of one clip's sound."""
+        return self.folder / f"{clip_id}{self.suffix}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How one request ended: its file, or why there is none, and what was adjusted."""
+
+    clip_id: str
+    file: Path | ClipFault
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Generation:
+    """The work of asking a model, which is opened where the work is."""
+
+    spec: str
+    context: ModelContext
+    place: Place
+
+    def start(self, device: str) -> Callable[[Sequence[Request]], Iterator[Answer]]:
+        """Open the model on `device`."""
+        named = open_model(self.spec, self.context.on(device))
+        own = replace(self.place, notes=f"notes-{uuid.uuid4().hex}.jsonl")
+        return partial(_make, named.model, own)
+
+
 def generate(
     named: NamedModel,
     requests: Sequence[Request],
-    folder: Path,
-    dataset: str,
+    place: Place,
     progress: Progress,
-    *,
-    suffix: Suffix = ".flac",
+    engine: Engine,
 ) -> Answers:
     """Return the file, or the fault, for every clip id, and the notes on them.
 
-    Samples that a model makes are written to `folder` as 16-bit FLAC or WAV, with a card
-    that says what they depend on: the model, the requests and the `dataset` fingerprint.
-    Where the card is the same, the model is not asked again for what is there; files of
-    another card give way once the model makes new ones. Raises `V2ABenchError` where
-    `folder` holds files that are not ours, or links, which might lead anywhere.
+    Samples that a model makes are written to the place as 16-bit FLAC or WAV, with a card
+    that says what they depend on. Where the card is the same, the model is not asked again
+    for what is there; files of another card give way once the model makes new ones. Raises
+    `V2ABenchError` where the folder holds files that are not ours, or links, which might lead
+    anywhere, or, if it is shared, files of another card.
     """
-    _refuse_links(folder)
-    recipe = _recipe(named, requests, dataset, suffix)
-    kept = _is_card(folder, recipe)
-    paths = {request.clip.id: folder / f"{request.clip.id}{suffix}" for request in requests}
+    _refuse_links(place.folder)
+    kept = _is_card(place)
+    paths = {request.clip.id: place.sound(request.clip.id) for request in requests}
     found: dict[str, Path | ClipFault] = {
         clip_id: path for clip_id, path in paths.items() if kept and path.is_file() and not path.is_symlink()
     }
-    notes = {clip_id: said for clip_id, said in _read_notes(folder).items() if clip_id in found}
+    notes = {clip_id: said for clip_id, said in _read_notes(place.folder).items() if clip_id in found}
     wanted = [request for request in requests if request.clip.id not in found]
     with progress(f"generate {named.info.name}", len(wanted)) as advance:
-        for answer in named.model.generate(wanted):
-            if answer.audio is not None and not kept:
-                _make_room(folder)
-                write_text(folder / CARD, recipe)
-                kept = True
+        for answer in _answers(named, wanted, place, engine):
+            found[answer.clip_id] = answer.file
             if answer.notes:
                 notes[answer.clip_id] = answer.notes
-                _write_note(answer, folder)
-            found[answer.clip_id] = _settle(answer, paths[answer.clip_id])
             advance(1)
     fault = ClipFault("missing", f"{named.info.name} gave no answer for this clip")
     return Answers({request.clip.id: found.get(request.clip.id, fault) for request in requests}, notes)
+
+
+def recipe_card(named: NamedModel, dataset: str, asked: Mapping[str, object], suffix: Suffix) -> str:
+    """Return the text of the card: the model, the `dataset` fingerprint, and what is `asked`."""
+    card: Mapping[str, object] = {
+        "model": named.spec,
+        "recipe": dict(named.model.recipe),
+        "dataset": dataset,
+        "format": suffix.removeprefix("."),
+        "asked": dict(asked),
+        "v2abench": __version__,
+    }
+    return json.dumps(card, indent=2, sort_keys=True) + "\n"
+
+
+def _answers(named: NamedModel, wanted: Sequence[Request], place: Place, engine: Engine) -> Iterator[Answer]:
+    if not wanted or named.context is None or not engine.elsewhere:
+        return _make(named.model, place, wanted)
+    if not place.shared and not _is_card(place) and (place.folder / CARD).is_file():
+        _make_room(place.folder)
+    work = Generation(named.spec, named.context, replace(place, shared=True))
+    return engine.map(work, wanted)
+
+
+def _make(model: Model, place: Place, wanted: Sequence[Request]) -> Iterator[Answer]:
+    """Ask `model` in this process, and write what it makes."""
+    ours = False
+    for answer in model.generate(wanted):
+        if answer.audio is not None and not ours:
+            _claim(place)
+            ours = True
+        if answer.notes:
+            _write_note(answer, place)
+        yield Answer(answer.clip_id, _settle(answer, place.sound(answer.clip_id)), answer.notes)
 
 
 def _settle(answer: Generated, path: Path) -> Path | ClipFault:
@@ -89,45 +162,46 @@ def _settle(answer: Generated, path: Path) -> Path | ClipFault:
     return path
 
 
-def _write_note(answer: Generated, folder: Path) -> None:
+def _write_note(answer: Generated, place: Place) -> None:
     """Before the sound itself, so that none that is kept can lack its note."""
     if answer.audio is not None:
-        with (folder / NOTES).open("a", encoding="utf-8") as stream:
+        with (place.folder / place.notes).open("a", encoding="utf-8") as stream:
             # On a line of its own even where a kill cut the one before.
             stream.write("\n" + json.dumps([answer.clip_id, answer.notes]) + "\n")
 
 
 def _read_notes(folder: Path) -> dict[str, tuple[str, ...]]:
-    path = folder / NOTES
     found: dict[str, tuple[str, ...]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        # A kill may have cut a line; the sound that it spoke of was then not written.
-        with suppress(ValueError):
-            clip_id, notes = json.loads(line)
-            found[clip_id] = tuple(notes)
+    for path in sorted(folder.glob("notes*.jsonl")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            # A kill may have cut a line; the sound that it spoke of was then not written.
+            with suppress(ValueError):
+                clip_id, notes = json.loads(line)
+                found[clip_id] = tuple(notes)
     return found
 
 
-def _recipe(named: NamedModel, requests: Sequence[Request], dataset: str, suffix: Suffix) -> str:
-    asked = [(r.clip.id, r.seconds, r.seed, r.clip.prompt) for r in requests]
-    card: Mapping[str, object] = {
-        "model": named.spec,
-        "recipe": dict(named.model.recipe),
-        "dataset": dataset,
-        "format": suffix.removeprefix("."),
-        "requests": hashlib.sha256(json.dumps(asked).encode()).hexdigest(),
-        "v2abench": __version__,
-    }
-    return json.dumps(card, indent=2, sort_keys=True) + "\n"
+def _is_card(place: Place) -> bool:
+    card = place.folder / CARD
+    return card.is_file() and card.read_text(encoding="utf-8") == place.recipe
 
 
-def _is_card(folder: Path, recipe: str) -> bool:
-    card = folder / CARD
-    return card.is_file() and card.read_text(encoding="utf-8") == recipe
+def _claim(place: Place) -> None:
+    """Put the card there before the first sound, unless another process did."""
+    if _is_card(place):
+        return
+    if not place.shared:
+        _make_room(place.folder)
+    elif strangers(place.folder, LEDGER) and not _is_card(place):
+        raise V2ABenchError(
+            f"{place.folder} holds sounds of another recipe, or other files; where several processes write "
+            "nothing is removed; delete it, or choose another --output"
+        )
+    write_text(place.folder / CARD, place.recipe)
 
 
 def _refuse_links(folder: Path) -> None:
-    for place in (folder, folder / CARD, folder / NOTES):
+    for place in (folder, folder / CARD, folder / NOTES, *folder.glob("notes-*.jsonl")):
         if place.is_symlink():
             raise V2ABenchError(
                 f"{place} is a link, and sounds are not written through links; remove it, or choose another "
@@ -137,11 +211,11 @@ def _refuse_links(folder: Path) -> None:
 
 def _make_room(folder: Path) -> None:
     """Remove what an earlier recipe made here, and nothing else."""
-    present = [path for path in folder.iterdir() if path.name != LEDGER] if folder.is_dir() else []
+    present = strangers(folder, LEDGER)
     if present and not (folder / CARD).is_file():
         raise V2ABenchError(
             f"{folder} holds files that v2abench did not make; move them, or choose another --output"
         )
     for path in present:
-        if path.suffix in SUFFIXES or path.name in {CARD, NOTES}:
-            path.unlink()
+        if path.suffix in SUFFIXES or path.name == CARD or path.match("notes*.jsonl"):
+            path.unlink(missing_ok=True)

@@ -13,8 +13,9 @@ from v2abench.clips import Clip
 from v2abench.contracts import Network
 from v2abench.datasets.opening import DatasetOptions, open_dataset
 from v2abench.errors import ClipFault
-from v2abench.features.extraction import Content, Job, exact_arithmetic, prepare
+from v2abench.features.extraction import Content, Job, exact_arithmetic
 from v2abench.features.plan import is_media
+from v2abench.features.preparing import prepare
 from v2abench.weights.registry import identity, lookup, state
 
 SECONDS = 4.0

@@ -38,9 +38,14 @@ def weights_mode(mode: Mode) -> Iterator[None]:
         _mode.reset(token)
 
 
+def current_mode() -> Mode:
+    """Return where weights come from just now."""
+    return _mode.get()
+
+
 def is_deterministic() -> bool:
     """Say whether deterministic weights stand in for every checkpoint just now."""
-    return _mode.get() == "deterministic"
+    return current_mode() == "deterministic"
 
 
 def values(name: str, shape: tuple[int, ...], seed: int = 0) -> Tensor:
