@@ -30,7 +30,7 @@ from v2abench.metrics.samples import Floats, gather_vectors, paired_clips, row_w
 
 
 def _alike(generated: Floats, reference: Floats) -> Floats:
-    return (generated.argmax(axis=1) == reference.argmax(axis=1)).astype(np.float64)
+    return np.asarray(generated.argmax(axis=1) == reference.argmax(axis=1), dtype=np.float64)
 
 
 @dataclass(frozen=True)

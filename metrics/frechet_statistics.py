@@ -107,7 +107,7 @@ class _Resample:
     def of(cls, side: _Side, weights: Floats | None) -> _Resample:
         weights = np.ones(len(side.rows)) if weights is None else weights
         total = float(weights.sum())
-        shift = sum(weights[where] @ block for where, block in blocks(side.rows)) / total
+        shift = np.asarray(sum(weights[where] @ block for where, block in blocks(side.rows)) / total)
         trace = float(weights @ side.squares - total * (shift @ shift)) / (total - 1)
         drawn = np.flatnonzero(weights)
         return cls(side, weights, drawn, np.sqrt(weights[drawn] / (total - 1)), shift, trace)
