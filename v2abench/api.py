@@ -105,7 +105,9 @@ def evaluate_models(
     options = options or Options()
     if parse_shard(options.shard) and (options.merge or options.strict):
         raise V2ABenchError("--shard goes without --merge and --strict: those are for the run of all clips")
-    how = EngineOptions(options.engine, options.ray_address, options.ray_gpus, options.merge)
+    how = EngineOptions(
+        options.engine, options.device != "cpu", options.ray_address, options.ray_gpus, options.merge
+    )
     with weights_mode(options.weights), open_engine(how, pick_devices(options.device)) as engine:
         return _evaluate_models(models, dataset, protocol, options, engine)
 

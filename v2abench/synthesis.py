@@ -91,7 +91,7 @@ def synthesise(
     caller can mend.
     """
     options = options or SynthesisOptions()
-    how = EngineOptions(options.engine, options.ray_address, options.ray_gpus)
+    how = EngineOptions(options.engine, options.device != "cpu", options.ray_address, options.ray_gpus)
     with weights_mode(options.weights), open_engine(how, pick_devices(options.device)) as engine:
         return _synthesise(model, dataset, folder, options, engine)
 

@@ -116,7 +116,8 @@ def _drawn(
 ) -> Iterator[tuple[str, str | None]]:
     if not requests or named.context is None or not engine.elsewhere:
         return _draw(named.model, folder, options, requests)
-    work = Drawing(named.spec, named.context, folder, replace(options, progress=silent))
+    # The engine and the progress of this process do not travel.
+    work = Drawing(named.spec, named.context.on("cpu"), folder, replace(options, progress=silent))
     return engine.map(work, requests)
 
 
@@ -212,7 +213,7 @@ def _write_flow(
 ) -> None:
     """Write the sounds, then the latents, whose file says that the clip is done."""
     with torch.inference_mode():
-        parts = latents.split(at_once(options.device, len(latents)))
+        parts = torch.split(latents, at_once(options.device, len(latents)))
         sounds = [sound for part in parts for sound in model.decode(part)]
     for k, sound in enumerate(sounds):
         path = _audio(folder, clip.id, k)

@@ -1,4 +1,4 @@
-"""Shards: who does what, that together they give the bytes of one process, and what is said when one is missing."""
+"""Shards: who does what, that together they give one process's bytes, and what is said if one is missing."""
 
 import json
 import shutil

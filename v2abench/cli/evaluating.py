@@ -119,6 +119,8 @@ def evaluate_command(
         ray_gpus=ray_gpus,
         shard=shard,
         merge=merge,
+        # Of runs, --strict is looked at below, once they are shown.
+        strict=strict and shard is not None,
         progress=show_progress,
     )
     runs = evaluate_models(specs, opened, protocol, chosen)

@@ -93,7 +93,7 @@ RayAddress = Annotated[
     str | None,
     typer.Option(
         "--ray-address",
-        help="Of a Ray cluster: auto, HOST:PORT, ray://HOST:PORT. Default: RAY_ADDRESS, else this machine.",
+        help="Of a Ray cluster: auto, HOST:PORT. Default: RAY_ADDRESS, else this machine.",
         metavar="ADDRESS",
     ),
 ]

@@ -79,7 +79,9 @@ def sample(
     part, processes, devices = parse_shard(shard), shared.default_workers(workers), pick_devices(device)
     opened = open_dataset(dataset, DatasetOptions(data_root, reference, limit, processes, show_progress))
     generation = GenerationOptions(steps=steps, guidance_scale=guidance_scale, batch_size=batch_size)
-    with open_engine(EngineOptions(engine.value, ray_address, ray_gpus), devices) as opened_engine:
+    with open_engine(
+        EngineOptions(engine.value, device != "cpu", ray_address, ray_gpus), devices
+    ) as opened_engine:
         extractor = replace(
             extractor_for(load_protocol(protocol), devices[0], processes), engine=opened_engine
         )

@@ -37,10 +37,17 @@ class Work(Protocol[ItemT_contra, ResultT_co]):
 
 
 class Engine(Protocol):
-    """Where work is done: on which devices, and whether in other processes (`elsewhere`)."""
+    """Where work is done."""
 
-    devices: tuple[str, ...]
-    elsewhere: bool
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The devices of this machine; the first is this process's own."""
+        ...
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether work is done in other processes."""
+        ...
 
     def map(self, work: Work[ItemT, ResultT], items: Sequence[ItemT]) -> Iterator[ResultT]:
         """Yield the results of `items` as they come, in any order."""

@@ -16,9 +16,13 @@ EngineName = Literal["local", "ray"]
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """Which engine; the cluster's address and the share of a GPU that each actor gets are Ray's."""
+    """Which engine; the cluster's address and the share of a GPU that each actor gets are Ray's.
+
+    `gpus` says whether GPUs of a cluster may be used.
+    """
 
     name: EngineName = "local"
+    gpus: bool = True
     ray_address: str | None = None
     ray_gpus: float | None = None
     merge: bool = False
@@ -53,10 +57,8 @@ def _open_ray(options: EngineOptions, devices: Sequence[str]) -> Iterator[Engine
         raise V2ABenchError('--engine ray needs the extra ray; run `pip install "v2abench[ray]"`')
     from v2abench.engines.ray_cluster import cluster  # noqa: PLC0415 (an extra, and slow to import)
 
-    if len(devices) > 1:
-        raise V2ABenchError(
-            f"--engine ray spreads work over its cluster by itself; give --device auto, cpu or cuda, "
-            f"not {','.join(devices)}"
-        )
-    with cluster(options.ray_address, devices[0], options.ray_gpus) as engine:
+    if options.ray_gpus is not None and options.ray_gpus <= 0:
+        raise V2ABenchError(f"--ray-gpus {options.ray_gpus:g}: give a share above 0, or --device cpu")
+    where = cluster(options.ray_address, devices, gpus=options.gpus, share=options.ray_gpus)
+    with where as engine:
         yield engine

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -284,6 +285,6 @@ def _as_it_is(item: list[Prepared | ClipFault]) -> list[Prepared | ClipFault]:
     return item
 
 
-def start_method() -> str:
+def start_method() -> Literal["forkserver", "spawn"]:
     """Return how worker processes start: never by fork, which threads do not survive."""
     return "forkserver" if "forkserver" in torch.multiprocessing.get_all_start_methods() else "spawn"

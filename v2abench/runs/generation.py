@@ -132,7 +132,8 @@ def _answers(named: NamedModel, wanted: Sequence[Request], place: Place, engine:
         return _make(named.model, place, wanted)
     if not place.shared and not _is_card(place) and (place.folder / CARD).is_file():
         _make_room(place.folder)
-    work = Generation(named.spec, named.context, replace(place, shared=True))
+    # The engine and the progress of this process do not travel.
+    work = Generation(named.spec, named.context.on("cpu"), replace(place, shared=True))
     return engine.map(work, wanted)
 
 
