@@ -30,10 +30,10 @@ def runs_in(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
-def everything(clips: Dataset, folder: Path, engine: Engine | None = None, **how: Any) -> dict[str, bytes]:
+def everything(clips: Dataset, folder: Path, drawing: Engine | None = None, **how: Any) -> dict[str, bytes]:
     """Generate with tiny-flow and sample it; return all that was written."""
     synthesise("tiny-flow", clips, folder / "sounds", SynthesisOptions(**how))
-    drawn(clips, folder / "samples", engine or InProcess())
+    drawn(clips, folder / "samples", drawing or InProcess())
     return made_in(folder)
 
 

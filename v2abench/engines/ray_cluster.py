@@ -14,7 +14,7 @@ import math
 import os
 import socket
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import ray
 import ray.data
+import ray.exceptions
 import ray.util.annotations
-from ray.exceptions import RayError
 
 from v2abench.contracts import Array, Network
 from v2abench.engines.contract import ItemT, ResultT, Surroundings, Work
@@ -85,7 +85,8 @@ class RayEngine:
         )
         results = _through(rows, Worker, (work, Surroundings(), self._device), size, pool)
         for batch in _batches(results):
-            yield from (boxed.content for boxed in batch["result"])
+            for boxed in batch["results"]:
+                yield from boxed.content
 
     def extract(self, extractor: Extractor, jobs: Sequence[Job]) -> Iterator[int]:
         """See `Engine`."""
@@ -148,9 +149,11 @@ class Worker:
             self.run = work.start(device)
 
     def __call__(self, batch: Batch) -> dict[str, Array]:
-        """Return the results of a batch of items."""
+        """Return the results of a batch of items, and what a user can mend."""
+        results: list[Any] = []
         with self.surroundings.taken_over():
-            return {"result": _objects(list(self.run([boxed.content for boxed in batch["item"]])))}
+            error = _mendable(lambda: results.extend(self.run([boxed.content for boxed in batch["item"]])))
+        return {"results": _objects([results]), "error": np.array([error])}
 
 
 class NetworkWorker:
@@ -162,10 +165,11 @@ class NetworkWorker:
     def __call__(self, batch: Batch) -> dict[str, Array]:
         """Store what the networks say of a batch, and return the batch without their columns."""
         with self.surroundings.taken_over():
-            for network in self.networks:
-                self._store(network, batch)
+            errors = [_mendable(partial(self._store, network, batch)) for network in self.networks]
         names = {network.name for network in self.networks}
-        return {name: values for name, values in batch.items() if name not in names}
+        rest = {name: values for name, values in batch.items() if name not in names}
+        said = next(filter(None, errors), "")
+        return {**rest, "error": np.array([earlier or said for earlier in batch["error"]])}
 
     def _store(self, network: Network, batch: Batch) -> None:
         rows = zip(batch["key"], batch[network.name], strict=True)
@@ -192,9 +196,20 @@ def _prepared(
     job: Job = row["job"].content
     with surroundings.taken_over():
         results = prepare(job, extractor.window.seconds)
-    refuse_passing_faults(job, results)
     found = {network.name: result for network, result in zip(job.networks, results, strict=True)}
-    return {"key": extractor.key(job.content.hash), **{name: Boxed(found.get(name)) for name in names}}
+    if error := _mendable(lambda: refuse_passing_faults(job, results)):
+        found = {}
+    columns = {name: Boxed(found.get(name)) for name in names}
+    return {"key": extractor.key(job.content.hash), "error": error, **columns}
+
+
+def _mendable(do: Callable[[], None]) -> str:
+    """Do it, and return the error that a user can mend, empty if there is none: Ray hides types of errors."""
+    try:
+        do()
+    except V2ABenchError as error:
+        return str(error)
+    return ""
 
 
 def _objects(contents: Sequence[Any]) -> Array:
@@ -207,24 +222,15 @@ def _batches(table: ray.data.Dataset) -> Iterator[Batch]:
     """Run the pipeline, and yield what comes out; raises `V2ABenchError` for what a user can mend."""
     try:
         for batch in table.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=0):
-            yield cast(Batch, batch)
-    except RayError as error:
-        raise _told(error) or error from None
-
-
-def _told(error: BaseException) -> V2ABenchError | None:
-    """The error of the user's behind one of Ray's."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, V2ABenchError):
-            return seen
-        if isinstance(seen, ray.exceptions.RayActorError | ray.exceptions.WorkerCrashedError):
-            return V2ABenchError(
-                f"a process of the cluster died again and again ({str(seen).splitlines()[0]}); what was done "
-                "is kept: look for memory, or a file that kills a network, and run it again"
-            )
-        seen = getattr(seen, "cause", None) or seen.__cause__
-    return None
+            found = cast(Batch, batch)
+            if error := next(filter(None, found["error"]), None):
+                raise V2ABenchError(str(error))
+            yield found
+    except (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError) as error:
+        raise V2ABenchError(
+            f"a process of the cluster died again and again ({str(error).splitlines()[0]}); what was done "
+            "is kept: look for memory, or a file that kills a network, and run it again"
+        ) from None
 
 
 @contextmanager
