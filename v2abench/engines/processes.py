@@ -94,7 +94,8 @@ class Processes:
 def _started(device: str) -> Child:
     context = mp.get_context(start_method())
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, device, Surroundings()), name=f"v2abench {device}")
+    make = context.Process  # type: ignore[attr-defined]  # every context has it, their base class does not say so
+    process = make(target=_serve, args=(theirs, device, Surroundings()), name=f"v2abench {device}")
     process.start()
     theirs.close()
     return Child(device, process, ours)

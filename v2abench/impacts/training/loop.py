@@ -53,7 +53,7 @@ def fit(network: nn.Module, loss: Loss, recipe: Recipe, folder: Path, progress: 
 
     Planes lie channels last while it trains: convolutions on a CPU are faster so.
     """
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
@@ -81,7 +81,7 @@ def fit(network: nn.Module, loss: Loss, recipe: Recipe, folder: Path, progress: 
                 now = time.perf_counter()
                 seconds, start = seconds + now - start, now
                 _keep(network, optimizer, recipe, checkpoint, (step, seconds, log))
-    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    network.to(memory_format=torch.contiguous_format)
     network.eval()
     return Trained(round(seconds, 1), tuple(log))
 
