@@ -36,8 +36,9 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from v2abench.clips import Dataset
 from v2abench.contracts import STREAMS, Array, Stream
 from v2abench.errors import ClipFault, V2ABenchError
-from v2abench.features.extraction import Content, Job, prepare
+from v2abench.features.extraction import Content, Job
 from v2abench.features.plan import AnyNetwork, Plan, is_media, make_plan
+from v2abench.features.preparing import prepare
 from v2abench.features.store import Record, Store
 from v2abench.protocols.schema import Protocol, load_protocol
 from v2abench.weights.deterministic import weights_mode

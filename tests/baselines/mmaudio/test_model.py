@@ -105,7 +105,8 @@ def test_conditions_are_computed_once_for_each_clip(
     sounds(open_model(steps=5, batch_size=1), requests)
     assert calls == {"pictures": 3, "texts": 3, "velocities": 15, "embeddings": 3}
     sounds(open_model(steps=4, batch_size=3), [*requests])
-    assert calls == {"pictures": 3, "texts": 3, "velocities": 19, "embeddings": 4}
+    # On a CPU a batch is done clip by clip.
+    assert calls == {"pictures": 3, "texts": 3, "velocities": 27, "embeddings": 6}
 
 
 def _count(monkeypatch: pytest.MonkeyPatch, calls: Counter[str], kind: type, name: str) -> None:
