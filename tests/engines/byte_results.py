@@ -18,9 +18,9 @@ MODELS = ["tiny-flow", "shuffled"]
 """One that makes sounds in batches, one whose answers depend on the whole set."""
 
 
-def run_all(clips: Dataset, folder: Path, models: list[str] = MODELS, **how: Any) -> dict[str, bytes]:
-    """Evaluate models under `impacts`, and return what there is in their folders now."""
-    evaluate_models(models, clips, "impacts", Options(output=folder, bootstrap=20, **how))
+def run_all(clips: Dataset, folder: Path, **how: Any) -> dict[str, bytes]:
+    """Evaluate `MODELS` under `impacts`, and return what there is in their folders now."""
+    evaluate_models(MODELS, clips, "impacts", Options(output=folder, bootstrap=20, **how))
     return runs_in(folder)
 
 

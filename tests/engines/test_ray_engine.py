@@ -11,14 +11,11 @@ from dying import Dying
 
 from v2abench import registry
 from v2abench.clips import Dataset
-from v2abench.engines.contract import Surroundings
 from v2abench.engines.opening import EngineOptions, open_engine
-from v2abench.engines.ray_cluster import Boxed, NetworkWorker, Pool, RayEngine, pools_of
+from v2abench.engines.ray_cluster import Pool, RayEngine, pools_of
 from v2abench.errors import V2ABenchError
 from v2abench.features.contents import hash_contents
 from v2abench.features.extraction import Content, Extractor
-from v2abench.media.audio import Audio
-from v2abench.media.reading import AudioWindow
 from v2abench.networks.levels import Levels
 from v2abench.protocols.schema import Window
 
@@ -56,9 +53,7 @@ def _cluster() -> Iterator[None]:
 
 
 def test_ray_gives_the_bytes_of_one_process(clips: Dataset, plain: dict[str, bytes], tmp_path: Path) -> None:
-    found = run_all(clips, tmp_path, ["tiny-flow"], engine="ray", device="cpu", batch_size=3)
-    assert len(found) == 2
-    assert found.items() <= plain.items()
+    assert run_all(clips, tmp_path, engine="ray", device="cpu", batch_size=3) == plain
     assert ray.is_initialized()
 
 
@@ -102,25 +97,16 @@ def test_an_actor_that_always_dies_ends_with_an_error(contents: list[Content], t
             extractor.extract({Dying(str(tmp_path / "marks"), deaths=99): contents}, "read")
 
 
-def test_a_file_that_cannot_be_read_just_now_stops_the_work(contents: list[Content], tmp_path: Path) -> None:
+def test_an_error_of_the_user_s_comes_through(contents: list[Content], tmp_path: Path) -> None:
+    with open_engine(ON_RAY, ["cpu"]) as engine:
+        (tmp_path / "file").touch()
+        extractor = Extractor(tmp_path / "file" / "store", Window(seconds=2.0), engine=engine)
+        with pytest.raises(V2ABenchError, match="cannot write"):
+            extractor.extract({Levels(): contents[:1]}, "read")
     with open_engine(ON_RAY, ["cpu"]) as engine:
         gone = Content(tmp_path / "gone.wav", "0" * 40)
-        with pytest.raises(V2ABenchError, match=r"gone\.wav cannot be read just now"):
+        with pytest.raises(V2ABenchError, match="cannot be read just now"):
             Extractor(tmp_path, Window(seconds=2.0), engine=engine).extract({Levels(): [gone]}, "read")
-
-
-def test_what_an_actor_cannot_write_is_told_beside_what_was_told_before(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    sound = Levels().prepare(AudioWindow.of(Audio(np.full((1, 32000), 0.1, np.float32), 16000), 2.0))
-    inputs = np.empty(2, dtype=object)
-    inputs[:] = [Boxed(sound), Boxed(None)]
-    actor = NetworkWorker(
-        Extractor(tmp_path / "file" / "store", Window(seconds=2.0)), [Levels()], Surroundings()
-    )
-    batch = actor({"key": np.array(["a", "b"]), "levels": inputs, "error": np.array(["", "earlier"])})
-    assert set(batch) == {"key", "error"}
-    assert "cannot write" in batch["error"][0]
-    assert batch["error"][1] == "earlier"
 
 
 def test_networks_with_weights_have_pools_of_their_own_and_pictures_go_first() -> None:
