@@ -1,7 +1,7 @@
 """How fast does tiny-flow make sound?
 
 `python benchmarks/generation_speed.py` renders test clips of impacts, generates their sound at the
-default sampling with one thread and with two, for batches of 1, 4 and 16, and prints the real-time factor
+default sampling, clip by clip as on every CPU, with one thread and with two, and prints the real-time factor
 (seconds of sound a second of work) as a Markdown table: of all, and of its three parts: conditions
 (decoding the video and the video encoder), sampling (the flow), and decoding (the spectrogram and
 Griffin-Lim). Each is the median of three rounds. `--processor-time` counts the seconds of processor instead,
@@ -12,7 +12,6 @@ import argparse
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -28,8 +27,7 @@ from v2abench.sampling import noise_for, sample_latents, stack
 
 def measure(model: TinyFlow, requests: Sequence[Request], clock: Clock) -> list[float]:
     """Return the seconds of everything, conditions, sampling and decoding, for all requests."""
-    size = model.batch_size
-    batches = [requests[start : start + size] for start in range(0, len(requests), size)]
+    batches = [[request] for request in requests]
     told = [[c for c in model.condition(b) if not isinstance(c, ClipFault)] for b in batches]
     shape = model.latent_shape(requests[0].seconds)
     starts = [torch.stack([noise_for(r.seed, shape) for r in batch]) for batch in batches]
@@ -59,14 +57,12 @@ def main() -> None:
         requests = [Request(clip, 4.0, clip_seed(0, clip.id)) for clip in dataset.clips]
         model = open_tiny_flow("", ModelContext(dataset))
         sound = sum(request.seconds for request in requests)
-        print("| threads | batch | all | conditions | sampling | decoding |")
-        print("| --- | --- | --- | --- | --- | --- |")
+        print("| threads | all | conditions | sampling | decoding |")
+        print("| --- | --- | --- | --- | --- |")
         for threads in (1,) if arguments.processor_time else (1, 2):
             torch.set_num_threads(threads)
-            for batch in (1, 4, 16):
-                times = measure(replace(model, batch_size=batch), requests, clock)
-                factors = " | ".join(f"{sound / one:.1f}×" for one in times)
-                print(f"| {threads} | {batch} | {factors} |", flush=True)
+            factors = " | ".join(f"{sound / one:.1f}×" for one in measure(model, requests, clock))
+            print(f"| {threads} | {factors} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from evaluation_scaling import Usage, evaluate
@@ -102,13 +102,10 @@ def generation(wanted: Wanted) -> list[Table]:
     dataset = impacts_dataset("test", count, cache=home())
     requests = [Request(clip, SECONDS, clip_seed(0, clip.id)) for clip in dataset.clips]
     model = open_tiny_flow("", ModelContext(dataset))
-    rows: list[Row] = []
-    for batch in wanted.sizes([2], [1, 16]):
-        times = measure_generation(replace(model, batch_size=batch), requests, time.process_time)
-        names = ("all", "conditions", "sampling", "decoding")
-        factors = {name: count * SECONDS / taken for name, taken in zip(names, times, strict=True)}
-        rows.append({"batch": batch, **factors})
-    return [Table("generation", "tiny-flow, seconds of sound a processor second", rows)]
+    times = measure_generation(model, requests, time.process_time)
+    names = ("all", "conditions", "sampling", "decoding")
+    row: Row = {name: count * SECONDS / taken for name, taken in zip(names, times, strict=True)}
+    return [Table("generation", "tiny-flow, seconds of sound a processor second", [row])]
 
 
 def training(wanted: Wanted) -> list[Table]:

@@ -5,15 +5,16 @@ import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
+from level_network import LevelNetwork
 
 from v2abench.contracts import Array, Forward, Prepared
 
 
 @dataclass(frozen=True)
-class Dying:
+class Dying(LevelNetwork):
     """The level of a sound; `marks` gets a file for each process that was killed, `deaths` at most."""
 
     marks: str
@@ -21,15 +22,6 @@ class Dying:
     memory: int = 1
 
     name: ClassVar[str] = "dying"
-    version: ClassVar[int] = 1
-    modality: ClassVar[Literal["audio"]] = "audio"
-    weights: ClassVar[tuple[str, ...]] = ()
-    features: ClassVar[tuple[str, ...]] = ("level",)
-    parameters: ClassVar[Mapping[str, object]] = {}
-    frames: ClassVar[None] = None
-
-    def prepare(self, media: Any) -> Prepared:
-        return Prepared({"level": np.float32(np.abs(media.audio.samples).mean())})
 
     def load(self, device: str) -> Forward:
         seen: list[int] = []

@@ -1,5 +1,6 @@
 """Ray, on a real cluster of two workers: the bytes of one process, also where an actor is killed."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,7 +42,8 @@ def _start(attempts: int = 3) -> None:
 def _cluster() -> Iterator[None]:
     """Two workers, and an object store so small that inputs of networks do not all fit."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        here = Path(__file__).parent
+        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (here, here.parent))))
         patch.delenv("RAY_ADDRESS", raising=False)
         # Else Ray writes a token into the home folder of whoever runs the tests.
         patch.setenv("RAY_AUTH_MODE", "disabled")

@@ -2,13 +2,14 @@
 
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import numpy as np
 import pytest
+from level_network import LevelNetwork
 
 from v2abench.contracts import Array, Forward, Prepared
 from v2abench.errors import V2ABenchError
@@ -20,7 +21,7 @@ from v2abench.protocols.schema import Window
 
 
 @dataclass(frozen=True)
-class Deadly:
+class Deadly(LevelNetwork):
     """A network whose `prepare` is killed, as by the kernel for its memory, on the loudest clip.
 
     Once only: what it leaves at `mark` says that it was.
@@ -28,13 +29,6 @@ class Deadly:
 
     mark: Path
     name: str = "deadly"
-
-    version: ClassVar[int] = 1
-    modality: ClassVar[Literal["audio"]] = "audio"
-    weights: ClassVar[tuple[str, ...]] = ()
-    features: ClassVar[tuple[str, ...]] = ("level",)
-    parameters: ClassVar[Mapping[str, object]] = {}
-    frames: ClassVar[None] = None
 
     def prepare(self, media: Any) -> Prepared:
         level = np.float64(np.abs(media.audio.samples).max())

@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
+from level_network import LevelNetwork
 
 from v2abench.contracts import Array, Forward, Prepared
 from v2abench.errors import V2ABenchError
@@ -18,23 +19,13 @@ from v2abench.protocols.schema import Window
 
 
 @dataclass(frozen=True)
-class Weighing:
+class Weighing(LevelNetwork):
     """A network of a given weight that can take so many clips at once; `loads` tells what was loaded."""
 
     name: str
     memory: int
     fits: int = 99
     loads: ClassVar[list[str]] = []
-
-    version: ClassVar[int] = 1
-    modality: ClassVar[Literal["audio"]] = "audio"
-    weights: ClassVar[tuple[str, ...]] = ()
-    features: ClassVar[tuple[str, ...]] = ("level",)
-    parameters: ClassVar[Mapping[str, object]] = {}
-    frames: ClassVar[None] = None
-
-    def prepare(self, media: Any) -> Prepared:
-        return Prepared({"level": np.float32(np.abs(media.audio.samples).mean())})
 
     def load(self, device: str) -> Forward:
         self.loads.append(self.name)

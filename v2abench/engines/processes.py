@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from v2abench.contracts import Forward, Network
 from v2abench.engines.contract import ItemT, ResultT, Surroundings, Work
 from v2abench.errors import V2ABenchError
-from v2abench.features.extraction import start_method
 
 if TYPE_CHECKING:
     from v2abench.features.extraction import Extractor, Job
@@ -92,10 +91,9 @@ class Processes:
 
 
 def _started(device: str) -> Child:
-    context = mp.get_context(start_method())
+    context = mp.get_context("spawn")
     ours, theirs = context.Pipe()
-    make = context.Process  # type: ignore[attr-defined]  # every context has it, their base class does not say so
-    process = make(target=_serve, args=(theirs, device, Surroundings()), name=f"v2abench {device}")
+    process = context.Process(target=_serve, args=(theirs, device, Surroundings()), name=f"v2abench {device}")
     process.start()
     theirs.close()
     return Child(device, process, ours)

@@ -2,7 +2,7 @@
 
 The streams of a file fan out to every network's `prepare` in worker processes,
 the device sees full batches, and each batch goes to the store as one part. On a CPU
-networks take one clip at a time: there a batch brings no speed, and moves the last bits.
+networks take one clip at a time: there a batch brings little, and moves the last bits.
 """
 
 from __future__ import annotations
