@@ -14,29 +14,23 @@ Run = Callable[..., object]
 
 
 @pytest.fixture
-def evaluated(v2abench: Run, videos: Path, protocol_file: Path, tmp_path: Path) -> Path:
+def line(videos: Path, protocol_file: Path) -> list[object]:
+    """An evaluation to which --model and --output are missing."""
+    return ["eval", "--dataset", f"folder:{videos}", "--protocol", protocol_file, "--workers", 0]
+
+
+@pytest.fixture
+def evaluated(v2abench: Run, line: list[object], tmp_path: Path) -> Path:
     """A folder with the runs of two controls."""
-    shown = v2abench(
-        "eval", "--model", "ground-truth", "--model", "silence", "--dataset", f"folder:{videos}",
-        "--protocol", protocol_file, "--output", tmp_path / "runs", "--workers", 0,
-    )  # fmt: skip
+    shown = v2abench(*line, "--model", "ground-truth", "--model", "silence", "--output", tmp_path / "runs")
     assert shown.code == 0, shown.err
     return tmp_path / "runs"
 
 
 def test_eval_of_one_model_shows_every_metric_with_interval_coverage_and_signature(
-    v2abench: Run, videos: Path, generated: Path, protocol_file: Path, tmp_path: Path
+    v2abench: Run, line: list[object], generated: Path, tmp_path: Path
 ) -> None:
-    line = [
-        "eval",
-        "--model",
-        f"mine=folder:{generated}",
-        "--dataset",
-        f"folder:{videos}",
-        "--protocol",
-        protocol_file,
-    ]
-    shown = v2abench(*line, "--output", tmp_path, "--workers", 0)
+    shown = v2abench(*line, "--model", f"mine=folder:{generated}", "--output", tmp_path)
     assert shown.code == 0
     for word in (
         "mine on",
@@ -53,9 +47,8 @@ def test_eval_of_one_model_shows_every_metric_with_interval_coverage_and_signatu
     assert "wrote" not in shown.out
 
 
-def test_json_goes_alone_to_stdout(v2abench: Run, videos: Path, protocol_file: Path, tmp_path: Path) -> None:
-    line = ["eval", "--model", "noise", "--dataset", f"folder:{videos}", "--protocol", protocol_file]
-    shown = v2abench(*line, "--output", tmp_path, "--workers", 0, "--json")
+def test_json_goes_alone_to_stdout(v2abench: Run, line: list[object], tmp_path: Path) -> None:
+    shown = v2abench(*line, "--model", "noise", "--output", tmp_path, "--json")
     report = json.loads(shown.out)
     assert report["model"]["name"] == "noise"
     assert {score["name"] for score in report["scores"]} == {
@@ -67,43 +60,23 @@ def test_json_goes_alone_to_stdout(v2abench: Run, videos: Path, protocol_file: P
 
 
 def test_strict_and_mistakes_exit_with_two_and_one_line(
-    v2abench: Run, videos: Path, protocol_file: Path, tmp_path: Path
+    v2abench: Run, line: list[object], tmp_path: Path
 ) -> None:
-    line = [
-        "eval",
-        "--dataset",
-        f"folder:{videos}",
-        "--protocol",
-        protocol_file,
-        "--output",
-        tmp_path,
-        "--workers",
-        0,
-    ]
-    shown = v2abench(*line, "--model", "silence", "--strict")
+    shown = v2abench(*line, "--output", tmp_path, "--model", "silence", "--strict")
     assert (shown.code, "error: --strict: 6 of 6 clips" in shown.err) == (2, True)
     assert "Loudness" in shown.out
-    shown = v2abench(*line, "--model", "silense")
+    shown = v2abench(*line, "--output", tmp_path, "--model", "silense")
     assert (shown.code, shown.out) == (2, "")
     assert "error: unknown model 'silense': did you mean 'silence'?" in shown.err
     assert "Traceback" not in shown.err
 
 
 def test_intervals_can_be_left_out_and_fd_infinity_added(
-    v2abench: Run, videos: Path, protocol_file: Path, tmp_path: Path
+    v2abench: Run, line: list[object], tmp_path: Path
 ) -> None:
-    line = [
-        "eval",
-        "--dataset",
-        f"folder:{videos}",
-        "--protocol",
-        protocol_file,
-        "--output",
-        tmp_path,
-        "--workers",
-        0,
-    ]
-    shown = v2abench(*line, "--model", "noise", "--bootstrap", 0, "--fd-infinity", "--json")
+    shown = v2abench(
+        *line, "--output", tmp_path, "--model", "noise", "--bootstrap", 0, "--fd-infinity", "--json"
+    )
     scores = {score["name"]: score for score in json.loads(shown.out)["scores"]}
     assert all(score["interval"] is None for score in scores.values())
     assert scores["FD_levels∞"]["value"] is None
@@ -128,22 +101,13 @@ def test_leaderboard_is_built_from_folders_and_written(
 
 
 def test_leaderboard_refuses_to_mix_signatures(
-    v2abench: Run, evaluated: Path, videos: Path, protocol_file: Path, tmp_path: Path
+    v2abench: Run, evaluated: Path, videos: Path, line: list[object], tmp_path: Path
 ) -> None:
     fewer = shutil.copytree(videos, tmp_path / "fewer")
     (fewer / "f.mp4").unlink()
-    line = [
-        "eval",
-        "--model",
-        "noise",
-        "--dataset",
-        f"folder:{fewer}",
-        "--protocol",
-        protocol_file,
-        "--workers",
-        0,
-    ]
-    assert v2abench(*line, "--output", evaluated).code == 0
+    # The later of two --dataset counts.
+    line = [*line, "--dataset", f"folder:{fewer}"]
+    assert v2abench(*line, "--model", "noise", "--output", evaluated).code == 0
     shown = v2abench("leaderboard", "build", evaluated)
     assert shown.code == 2
     assert "--force" in shown.err

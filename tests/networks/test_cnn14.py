@@ -15,44 +15,28 @@ import numpy as np
 import pytest
 import torch
 from deterministic import fill_, wave
+from evaluators import assert_official_entries, hollow, whole
 from numpy.typing import NDArray
 
 from v2abench.contracts import Forward
 from v2abench.errors import ClipFault
-from v2abench.media.audio import Audio
 from v2abench.media.reading import AudioWindow
 from v2abench.networks import cnn14
 from v2abench.networks.cnn14 import SAMPLE_RATE, Cnn14, Cnn14Net, load_network, log_mel
 from v2abench.networks.mel import slaney_bank
 from v2abench.selftest.goldens import golden
 
-GOLDENS = Path(__file__).parents[1] / "goldens"
 GOLDEN = golden("cnn14")
 
 
 def window(samples: NDArray[np.float32]) -> AudioWindow:
-    """All of `samples`, of which no mean is taken: the goldens' networks are fed directly."""
-    seconds = len(samples) / SAMPLE_RATE
-    return AudioWindow(
-        audio=Audio(samples[None], SAMPLE_RATE),
-        seconds=seconds,
-        file_mean=0.0,
-        file_seconds=seconds,
-        margin=np.zeros((1, 0), np.float32),
-    )
+    return whole(samples, SAMPLE_RATE)
 
 
 def official(model: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     """A checkpoint of the official layout: `sampler` holds NumPy arrays."""
     sampler = {"indexes_per_class": [np.arange(3), np.arange(2)], "queue": [1, 0], "pointers": [0, 2]}
     return {"iteration": 600000, "model": model, "sampler": sampler}
-
-
-def hollow() -> dict[str, torch.Tensor]:
-    """All entries, each a view of one number, so that a file of them is small."""
-    with torch.device("meta"):
-        entries = Cnn14Net().state_dict()
-    return {name: torch.zeros((), dtype=entry.dtype).expand(entry.shape) for name, entry in entries.items()}
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +52,7 @@ def forward(tmp_path_factory: pytest.TempPathFactory) -> Forward:
 
 
 def test_the_entries_are_those_of_the_official_checkpoint() -> None:
-    rows = [line.split("\t") for line in (GOLDENS / "cnn14.keys.tsv").read_text().splitlines()[1:]]
-    with torch.device("meta"):
-        entries = Cnn14Net().state_dict()
-    assert {name: (tuple(entry.shape), str(entry.dtype)) for name, entry in entries.items()} == {
-        name: (tuple(map(int, re.findall(r"\d+", shape))), f"torch.{dtype}") for name, shape, dtype, _ in rows
-    }
+    assert_official_entries(Cnn14Net, "cnn14")
 
 
 def test_log_mel_is_that_of_the_reference() -> None:
@@ -126,7 +105,7 @@ def test_a_shorter_clip_is_a_fault() -> None:
 
 @pytest.mark.parametrize("module", [b"numpy.core.multiarray", b"numpy._core.multiarray"])
 def test_a_checkpoint_of_2020_loads_under_both_of_numpys_names(tmp_path: Path, module: bytes) -> None:
-    model = hollow()
+    model = hollow(Cnn14Net)
     written = io.BytesIO()
     torch.save(official(model), written, _use_new_zipfile_serialization=False)
     data, count = re.subn(rb"numpy\._?core\.multiarray(?=\n_reconstruct\n)", module, written.getvalue())
@@ -138,13 +117,13 @@ def test_a_checkpoint_of_2020_loads_under_both_of_numpys_names(tmp_path: Path, m
 
 
 def test_a_checkpoint_with_other_objects_is_refused(tmp_path: Path) -> None:
-    torch.save({**official(hollow()), "iteration": Path()}, tmp_path / "cnn14.pth")
+    torch.save({**official(hollow(Cnn14Net)), "iteration": Path()}, tmp_path / "cnn14.pth")
     with pytest.raises(pickle.UnpicklingError):
         load_network(tmp_path / "cnn14.pth")
 
 
 def test_a_checkpoint_must_have_every_entry(tmp_path: Path) -> None:
-    model = hollow()
+    model = hollow(Cnn14Net)
     del model["bn0.running_var"]
     torch.save(official(model), tmp_path / "cnn14.pth")
     with pytest.raises(RuntimeError, match=r"Missing key.*bn0\.running_var"):

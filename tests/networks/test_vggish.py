@@ -5,37 +5,27 @@ for `wave(10, 16000, seed)`, seeds 1 and 2, as a batch, and (`*_8s`) for `wave(8
 """
 
 import pickle
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from deterministic import fill_, wave
+from evaluators import assert_official_entries, hollow, whole
 from numpy.typing import NDArray
 
 from v2abench.contracts import Forward
 from v2abench.errors import ClipFault
-from v2abench.media.audio import Audio
 from v2abench.media.reading import AudioWindow
 from v2abench.networks import vggish
 from v2abench.networks.vggish import SAMPLE_RATE, VGGish, VGGishNet, load_network
 from v2abench.selftest.goldens import golden
 
-GOLDENS = Path(__file__).parents[1] / "goldens"
 GOLDEN = golden("vggish")
 
 
 def window(samples: NDArray[np.float32]) -> AudioWindow:
-    """All of `samples`, of which no mean is taken: the goldens' networks are fed directly."""
-    seconds = len(samples) / SAMPLE_RATE
-    return AudioWindow(
-        audio=Audio(samples[None], SAMPLE_RATE),
-        seconds=seconds,
-        file_mean=0.0,
-        file_seconds=seconds,
-        margin=np.zeros((1, 0), np.float32),
-    )
+    return whole(samples, SAMPLE_RATE)
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +41,7 @@ def forward(tmp_path_factory: pytest.TempPathFactory) -> Forward:
 
 
 def test_the_entries_are_those_of_the_official_checkpoint() -> None:
-    rows = [line.split("\t") for line in (GOLDENS / "vggish.keys.tsv").read_text().splitlines()[1:]]
-    with torch.device("meta"):
-        entries = VGGishNet().state_dict()
-    assert {name: (tuple(entry.shape), str(entry.dtype)) for name, entry in entries.items()} == {
-        name: (tuple(map(int, re.findall(r"\d+", shape))), f"torch.{dtype}") for name, shape, dtype, _ in rows
-    }
+    assert_official_entries(VGGishNet, "vggish")
 
 
 def test_examples_are_those_of_the_reference() -> None:
@@ -116,10 +101,8 @@ def test_a_checkpoint_with_other_objects_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_must_have_every_entry(tmp_path: Path) -> None:
-    with torch.device("meta"):
-        entries = VGGishNet().state_dict()
+    entries = hollow(VGGishNet)
     del entries["embeddings.4.bias"]
-    # Every entry is a view of one number, so that the file stays small.
-    torch.save({name: torch.zeros(()).expand(entry.shape) for name, entry in entries.items()}, tmp_path / "x")
+    torch.save(entries, tmp_path / "x")
     with pytest.raises(RuntimeError, match=r"Missing key.*embeddings\.4\.bias"):
         load_network(tmp_path / "x")

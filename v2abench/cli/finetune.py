@@ -24,6 +24,17 @@ Model = Annotated[
     str | None,
     typer.Option("--model", help="A flow model, as for `eval`. Default: the recipe's.", metavar="SPEC"),
 ]
+Recipe = Annotated[
+    str, typer.Option("--recipe", help="A recipe's name, or a YAML file.", metavar="NAME|FILE")
+]
+Reward = Annotated[
+    str | None,
+    typer.Option(
+        "--reward",
+        help="audioscore[:NAME|FILE], a metric of the protocol, or MODULE:FUNCTION.",
+        metavar="SPEC",
+    ),
+]
 Output = Annotated[
     Path | None,
     typer.Option("--output", help="Folder of the aligned model. Default: runs/RECIPE.", metavar="DIR"),
@@ -42,8 +53,6 @@ LoRARank = Annotated[
 ]
 Name = Annotated[str | None, typer.Option("--name", help="What the aligned model is called in tables.")]
 Board = Annotated[bool, typer.Option("--board/--no-board", help="Compare base and aligned model at the end.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
-Offline = Annotated[bool, typer.Option("--offline", help="Never fetch weights.")]
 
 
 @app.command()
@@ -75,8 +84,8 @@ def dpo(
     name: Name = None,
     board: Board = True,
     workers: shared.Workers = None,
-    device: Device = "auto",
-    offline: Offline = False,
+    device: shared.Device = "auto",
+    offline: shared.Offline = False,
 ) -> None:
     """Train on preference pairs (Flow-DPO with curriculum)."""
     _require_extra()
@@ -95,18 +104,9 @@ def dpo(
 @app.command()
 def ddpo(
     model: Model = None,
-    recipe: Annotated[
-        str, typer.Option("--recipe", help="A recipe's name, or a YAML file.", metavar="NAME|FILE")
-    ] = "impacts-ddpo",
+    recipe: Recipe = "impacts-ddpo",
     protocol: shared.Protocol = "impacts",
-    reward: Annotated[
-        str | None,
-        typer.Option(
-            "--reward",
-            help="audioscore[:NAME|FILE], a metric of the protocol, or MODULE:FUNCTION.",
-            metavar="SPEC",
-        ),
-    ] = None,
+    reward: Reward = None,
     output: Output = None,
     max_steps: MaxSteps = None,
     learning_rate: LearningRate = None,
@@ -116,8 +116,8 @@ def ddpo(
     name: Name = None,
     board: Board = True,
     workers: shared.Workers = None,
-    device: Device = "auto",
-    offline: Offline = False,
+    device: shared.Device = "auto",
+    offline: shared.Offline = False,
 ) -> None:
     """Train on rewards of own samples, statistics by video (DDPO, stock or fair)."""
     options = {"reward": reward, "max_steps": max_steps, "learning_rate": learning_rate, "seed": seed}
@@ -128,18 +128,9 @@ def ddpo(
 @app.command()
 def grpo(
     model: Model = None,
-    recipe: Annotated[
-        str, typer.Option("--recipe", help="A recipe's name, or a YAML file.", metavar="NAME|FILE")
-    ] = "impacts-grpo",
+    recipe: Recipe = "impacts-grpo",
     protocol: shared.Protocol = "impacts",
-    reward: Annotated[
-        str | None,
-        typer.Option(
-            "--reward",
-            help="audioscore[:NAME|FILE], a metric of the protocol, or MODULE:FUNCTION.",
-            metavar="SPEC",
-        ),
-    ] = None,
+    reward: Reward = None,
     output: Output = None,
     max_steps: MaxSteps = None,
     learning_rate: LearningRate = None,
@@ -149,8 +140,8 @@ def grpo(
     name: Name = None,
     board: Board = True,
     workers: shared.Workers = None,
-    device: Device = "auto",
-    offline: Offline = False,
+    device: shared.Device = "auto",
+    offline: shared.Offline = False,
 ) -> None:
     """Train on rewards of own samples, against the others of the same video (GRPO)."""
     options = {"reward": reward, "max_steps": max_steps, "learning_rate": learning_rate, "seed": seed}
@@ -162,7 +153,7 @@ def grpo(
 def merge(
     folder: Annotated[Path, typer.Argument(help="An aligned model.")],
     output: Annotated[Path, typer.Option("--output", help="Folder for the whole weights.", metavar="DIR")],
-    offline: Offline = False,
+    offline: shared.Offline = False,
 ) -> None:
     """Fold an adapter into whole weights, which open without PEFT."""
     _require_extra()

@@ -9,19 +9,18 @@ noise has none. On the validation split this finds the true events within 60 ms 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
 
-from v2abench.contracts import Forward, Prepared
+from v2abench.contracts import Prepared
 from v2abench.impacts.encoders import whole_sound
 from v2abench.impacts.scenes import SAMPLE_RATE
 from v2abench.impacts.spectrograms import FRAMES_PER_S, log_mel
-from v2abench.networks.facts import pass_through
+from v2abench.networks.onsets import OnsetNetwork
 
 if TYPE_CHECKING:
     from v2abench.media.reading import AudioWindow
@@ -61,21 +60,12 @@ def onset_times(mel: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
-class ImpactsOnsets:
-    """The `impacts_onsets` network, without weights: `times` (onsets,) float64 in seconds."""
+class ImpactsOnsets(OnsetNetwork):
+    """The `impacts_onsets` network: `onset_times` of the sounds of the world."""
 
     name: ClassVar[str] = "impacts_onsets"
     version: ClassVar[int] = 1
-    modality: ClassVar[Literal["audio"]] = "audio"
-    weights: ClassVar[tuple[str, ...]] = ()
-    features: ClassVar[tuple[str, ...]] = ("times",)
-    frames: ClassVar[None] = None
-    parameters: ClassVar[Mapping[str, object]] = {}
 
     def prepare(self, media: AudioWindow) -> Prepared:
         """Find the onsets; nothing is left for the device. Raises `ClipFault` under 3.9 s."""
         return Prepared({"times": onset_times(whole_sound(log_mel(media.waveform(SAMPLE_RATE))))})
-
-    def load(self, device: str) -> Forward:  # noqa: ARG002 (the contract's signature)
-        """Return the forward half, which hands on what `prepare` found."""
-        return pass_through

@@ -102,23 +102,28 @@ def _mel_bank() -> NDArray[np.float64]:
     return bank
 
 
-@dataclass(frozen=True)
-class Onsets:
-    """The `onsets` network: `times` (onsets,) float64 in seconds, ascending, maybe none."""
+class OnsetNetwork:
+    """A network whose feature is `times`, (onsets,) float64 in seconds, ascending, maybe none; no weights."""
 
-    name: ClassVar[str] = "onsets"
-    version: ClassVar[int] = 1
     modality: ClassVar[Literal["audio"]] = "audio"
     weights: ClassVar[tuple[str, ...]] = ()
     features: ClassVar[tuple[str, ...]] = ("times",)
     frames: ClassVar[None] = None
     parameters: ClassVar[Mapping[str, object]] = {}
 
+    def load(self, device: str) -> Forward:  # noqa: ARG002 (the contract's signature)
+        """Return the forward half, which hands on what `prepare` found."""
+        return pass_through
+
+
+@dataclass(frozen=True)
+class Onsets(OnsetNetwork):
+    """The `onsets` network: those of AV-Align."""
+
+    name: ClassVar[str] = "onsets"
+    version: ClassVar[int] = 1
+
     def prepare(self, media: AudioWindow) -> Prepared:
         """Find the onsets; there is nothing left for the device."""
         onsets = pick_onsets(onset_envelope(media.waveform(SAMPLE_RATE)))
         return Prepared({"times": onsets * HOP / SAMPLE_RATE})
-
-    def load(self, device: str) -> Forward:  # noqa: ARG002 (the contract's signature)
-        """Return the forward half, which hands on what `prepare` found."""
-        return pass_through
