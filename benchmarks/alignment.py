@@ -1,6 +1,6 @@
 """Flow-DPO and its rivals on `impacts`: paired differences from the base on held-out videos.
 
-    python benchmarks/alignment.py --output runs/alignment          # all arms, 3 seeds: hours
+    python benchmarks/alignment.py --output runs/alignment    # all arms, 3 seeds (ablations 1): hours
     python benchmarks/alignment.py --output runs/alignment --arms dpo sft-random --seeds 1 --videos 48
 
 Every arm may use as many passes of the generator as DPO does, sampling included. Each gets a guidance
@@ -71,6 +71,24 @@ ABLATIONS: dict[str, tuple[str, Overrides]] = {
     "dpo-uniform-times": ("impacts-dpo", ("t_sampling=uniform",)),
 }
 
+COLUMNS: dict[str, tuple[str, int]] = {
+    "guidance_scale": ("", 1),
+    "P(Good)": ("↑", 3),
+    "oracle": ("↑", 3),
+    "oracle onset F1": ("↑", 3),
+    "oracle material": ("↑", 3),
+    "Onset-F1": ("↑", 3),
+    "Material": ("↑", 3),
+    "DeSync_impacts": ("↓", 4),
+    "IB_impacts": ("↑", 2),
+    "KL_impacts": ("↓", 3),
+    "Level-Diff": ("↓", 2),
+    "diversity": ("", 2),
+    "FD_impacts": ("↓", 2),
+    "IS_impacts": ("↑", 2),
+}
+"""What is told, which way is better, and with how many decimals."""
+
 
 @dataclass(frozen=True)
 class Bench:
@@ -103,8 +121,9 @@ def main() -> None:
     """Train, sweep, measure and tell."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--arms", nargs="+", choices=[*ARMS, *ABLATIONS], default=list(ARMS))
+    parser.add_argument("--arms", nargs="+", choices=[*ARMS, *ABLATIONS], default=[*ARMS, *ABLATIONS])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--ablation-seeds", type=int, default=1)
     parser.add_argument("--clips", type=int, default=320, help="training clips of which pairs are made")
     parser.add_argument("--videos", type=int, default=192, help="held-out clips of the test split")
     parser.add_argument("--noises", type=int, default=2)
@@ -124,8 +143,9 @@ def main() -> None:
     pairs = make_pairs(bench)
     base = measured(bench, MODEL, bench.folder / "base")
     known: dict[str, list[Measured]] = {}
-    for seed in range(given.seeds):
-        for arm in given.arms:
+    seeds = {arm: given.ablation_seeds if arm in ABLATIONS else given.seeds for arm in given.arms}
+    for seed in range(max(seeds.values())):
+        for arm in (arm for arm, count in seeds.items() if seed < count):
             folder = train(bench, arm, seed, pairs)
             known.setdefault(arm, []).append(measured(bench, str(folder), folder))
             tell(bench, base, known)
@@ -311,21 +331,25 @@ def tell(bench: Bench, base: Measured, known: Mapping[str, Sequence[Measured]]) 
     """Write what is known so far as JSON and as a Markdown table, and print that."""
     found = {"base": summary([base], base)} | {arm: summary(seeds, base) for arm, seeds in known.items()}
     write_text(bench.folder / "results.json", json.dumps(found, indent=1) + "\n")
-    names = list(found["base"])
-    lines = ["| arm | seeds | " + " | ".join(names) + " |", "| --- " * (len(names) + 2) + "|"]
+    columns = [name for name in COLUMNS if name in found["base"]]
+    heads = ["arm", "seeds", *(f"{name} {COLUMNS[name][0]}".strip() for name in columns)]
+    lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
     for arm, row in found.items():
-        cells = (_cell(row[name], arm) for name in names)
-        lines.append(f"| {arm} | {len(known.get(arm, [base]))} | " + " | ".join(cells) + " |")
+        seeds = str(len(known[arm])) if arm in known else "–"
+        cells = [_cell(row[name], COLUMNS[name][1], base=arm == "base") for name in columns]
+        lines.append(f"| {' | '.join([arm, seeds, *cells])} |")
     text = f"{bench.videos} test videos × {bench.noises} noises\n\n" + "\n".join(lines) + "\n"
     write_text(bench.folder / "results.md", text)
     print(text)
 
 
-def _cell(value: object, arm: str) -> str:
+def _cell(value: object, digits: int, *, base: bool) -> str:
+    """Return a mean for the base, else a difference with its half-width; a list, one entry a seed."""
+    if isinstance(value, dict) and base:
+        return f"{value['mean']:.{digits}f}"
     if isinstance(value, dict):
-        if arm == "base":
-            return f"{value['mean']:.3f}"
-        return f"{value['difference']:+.3f} ± {value['half_width']:.3f}"
+        told = f"{value['difference']:+.{digits}f} ± {value['half_width']:.{digits}f}"
+        return told.replace("-", "−")
     return ", ".join(f"{one:.3g}" for one in value) if isinstance(value, list) else "–"
 
 

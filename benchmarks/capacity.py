@@ -20,6 +20,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 from unittest.mock import patch
@@ -159,7 +160,7 @@ def _runner(
             stream: {name: outputs[name.partition(".")[0]][name.partition(".")[2]] for name in names}
             for stream, names in network.needs.items()
         }
-        return lambda _device: lambda: network.compute(given)
+        return lambda device: partial(network.load(device), given)
     (prepared,) = prepare(Job(contents[stream], (network,)), seconds)  # type: ignore[index]
     if isinstance(prepared, ClipFault):
         raise V2ABenchError(f"network {network.name!r} cannot use the benchmark's clip: {prepared}")

@@ -122,6 +122,9 @@ class Prepared:
 Forward = Callable[[Sequence[Prepared]], Sequence[Mapping[str, Array]]]
 """From a batch of prepared clips to one {feature: array} a clip, in order."""
 
+PairForward = Callable[[Mapping[Stream, Mapping[str, Array]]], Mapping[str, Array]]
+"""From one clip's features by stream to its pair features. Raises `ClipFault`."""
+
 
 class Network(Protocol):
     """A feature extractor over one medium. Instances are frozen, picklable dataclasses.
@@ -181,8 +184,11 @@ class PairNetwork(Protocol):
     @property
     def needs(self) -> Mapping[Stream, tuple[str, ...]]: ...
 
-    def compute(self, inputs: Mapping[Stream, Mapping[str, Array]]) -> Mapping[str, Array]:
-        """One clip's features by stream in, its pair features out. Raises `ClipFault`."""
+    def load(self, device: str) -> PairForward:
+        """Load what it needs, checked, onto `device` and return what compares one clip's streams.
+
+        Raises `UnavailableError` where it cannot be had.
+        """
         ...
 
 

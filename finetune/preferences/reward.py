@@ -56,7 +56,7 @@ class AudioScoreReward:
             for name, clip, heard in zip(names, clips, self._heard(audios, plan), strict=True)
         }
         for given in inputs.values():
-            _add_pairs(plan, given)
+            self._add_pairs(plan, given)
         grades = metric.grade(_by_feature(metric, inputs, {c.id for c in dataset.clips if c.speech}))
         worst = np.array([0.0, 0.0, 1.0])
         return torch.from_numpy(np.stack([grades.get(name, worst) for name in names]))
@@ -110,6 +110,20 @@ class AudioScoreReward:
         with torch.inference_mode(), exact_arithmetic():
             return self._forwards[network](batch)
 
+    def _add_pairs(self, plan: Plan, given: dict[Stream, dict[str, Array]]) -> None:
+        """Compute the pair networks of one clip from its features."""
+        for name in plan.pairs:
+            network = plan.networks[name]
+            if not is_pair(network) or any(
+                feature not in given.get(stream, {})
+                for stream, names in network.needs.items()
+                for feature in names
+            ):
+                continue
+            found = self.extractor.compare(network, given)
+            if not isinstance(found, ClipFault):
+                given["generated"] |= {f"{name}.{feature}": array for feature, array in found.items()}
+
 
 def _prepared(network: Network, window: AudioWindow) -> Prepared | None:
     try:
@@ -129,23 +143,6 @@ def _refuse_other(metric: AudioScore, plan: Plan, protocol: Protocol) -> None:
 
 def _media(plan: Plan, stream: Stream) -> list[Network]:
     return [network for name in plan.media[stream] if is_media(network := plan.networks[name])]
-
-
-def _add_pairs(plan: Plan, given: dict[Stream, dict[str, Array]]) -> None:
-    """Compute the pair networks of one clip from its features."""
-    for name in plan.pairs:
-        network = plan.networks[name]
-        if not is_pair(network) or any(
-            feature not in given.get(stream, {})
-            for stream, names in network.needs.items()
-            for feature in names
-        ):
-            continue
-        try:
-            found = network.compute(given)
-        except ClipFault:
-            continue
-        given["generated"] |= {f"{name}.{feature}": array for feature, array in found.items()}
 
 
 def _by_feature(

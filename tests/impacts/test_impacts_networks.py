@@ -127,7 +127,7 @@ def test_the_offset_of_a_moved_sound_is_its_shift() -> None:
             "video": {"impacts_sync_video.segments": seen},
             "generated": {"impacts_sync_audio.segments": heard},
         }
-        offsets.append(ImpactsSync().compute(inputs)["logits"].argmax(axis=1) / 10 - 1)
+        offsets.append(ImpactsSync().load("cpu")(inputs)["logits"].argmax(axis=1) / 10 - 1)
     assert offsets[0] == pytest.approx([0, 0], abs=0.101)
     assert offsets[1] == pytest.approx([0.4, 0.4], abs=0.101)
 

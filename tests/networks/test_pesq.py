@@ -33,7 +33,7 @@ def score(generated: NDArray[np.float32], reference: NDArray[np.float32]) -> flo
         "generated": {"speech.waveform": generated},
         "reference": {"speech.waveform": reference},
     }
-    feature = NETWORK.compute(inputs)["wideband"]
+    feature = NETWORK.load("cpu")(inputs)["wideband"]
     assert feature.shape == ()
     assert feature.dtype == np.float64
     return float(feature)

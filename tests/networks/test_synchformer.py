@@ -6,7 +6,7 @@ width of 96 (`small_*`).
 """
 
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -19,12 +19,14 @@ from torch import Tensor, nn
 
 from v2abench.contracts import Array, Network, Stream
 from v2abench.errors import ClipFault
+from v2abench.features.extraction import Extractor
 from v2abench.media.audio import Audio
 from v2abench.media.reading import AudioWindow, FrameStream, read_media
 from v2abench.networks.synchformer import audio, checkpoint, comparison, visual
 from v2abench.networks.synchformer.audio import AudioEncoder, SynchformerAudio, log_mel
 from v2abench.networks.synchformer.comparison import OFFSETS, Comparison, Synchformer
 from v2abench.networks.synchformer.visual import SynchformerVideo, VisualEncoder, normalise, segments, square
+from v2abench.protocols.schema import Window
 from v2abench.selftest.goldens import golden
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
@@ -45,12 +47,11 @@ def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def use(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], list[str]]]:
+def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], list[str]]:
     """Make the networks small and load the given checkpoint; tells what was required, in order."""
     monkeypatch.setattr(visual, "VisualEncoder", small_visual)
     monkeypatch.setattr(audio, "AudioEncoder", small_audio)
     monkeypatch.setattr(comparison, "Comparison", small_comparison)
-    comparison._comparison.cache_clear()
 
     def use_checkpoint(path: Path) -> list[str]:
         required: list[str] = []
@@ -62,8 +63,7 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], list[str]]
         monkeypatch.setattr(checkpoint, "require", require)
         return required
 
-    yield use_checkpoint
-    comparison._comparison.cache_clear()
+    return use_checkpoint
 
 
 @pytest.fixture
@@ -84,13 +84,17 @@ def window(samples: NDArray[np.float32], rate: int = 16000) -> AudioWindow:
     return AudioWindow.of(Audio(samples[None], rate), seconds=8.0)
 
 
-def compute(video: Array, sound: Array) -> Array:
+def inputs_of(video: Array, sound: Array) -> dict[Stream, dict[str, Array]]:
     inputs: dict[Stream, dict[str, Array]] = {
         "video": {"synchformer_video.segments": video},
         "generated": {"synchformer_audio.segments": sound},
     }
     assert {stream: tuple(named) for stream, named in inputs.items()} == Synchformer.needs
-    return Synchformer().compute(inputs)["logits"]
+    return inputs
+
+
+def compute(video: Array, sound: Array) -> Array:
+    return Synchformer().load("cpu")(inputs_of(video, sound))["logits"]
 
 
 def offsets(logits: Array) -> Array:
@@ -265,12 +269,19 @@ def test_14_segments_are_compared_twice_and_24_in_two_windows() -> None:
     assert np.abs(np.diff(compute(video, sound), axis=0)).max() > 1e-3
 
 
-def test_the_comparison_is_loaded_once(small: list[str]) -> None:
-    compute(GOLDEN["small_vfeats"][0], GOLDEN["small_afeats"][0])
-    compute(GOLDEN["small_vfeats"][0], GOLDEN["small_afeats"][1])
-    assert small == ["synchformer"]
+def test_the_comparison_is_loaded_once_and_onto_the_device(small: list[str], tmp_path: Path) -> None:
+    video, sounds = GOLDEN["small_vfeats"][0], GOLDEN["small_afeats"]
+    extractor = Extractor(tmp_path, Window(seconds=8.0))
+    for sound in sounds:
+        found = extractor.compare(Synchformer(), inputs_of(video, sound))
+        assert not isinstance(found, ClipFault)
+        np.testing.assert_array_equal(found["logits"], compute(video, sound))
+    assert small.count("synchformer") == 1 + len(sounds)
+    with pytest.raises(NotImplementedError, match="meta"):
+        Synchformer().load("meta")(inputs_of(video, sounds[0]))
 
 
+@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize(
     ("video", "sound", "code", "told"),
     [

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from v2abench.contracts import Array, Forward, Network, PairNetwork, Prepared
+from v2abench.contracts import Array, Forward, Network, PairForward, PairNetwork, Prepared, Stream
 from v2abench.engines.contract import Engine, InProcess
 from v2abench.errors import ClipFault, V2ABenchError
 from v2abench.features.preparing import JobDataset
@@ -76,6 +76,7 @@ class Extractor:
     progress: Progress = silent
     engine: Engine = field(default_factory=InProcess)
     _loaded: dict[Network, Forward] = field(default_factory=dict)
+    _loaded_pairs: dict[PairNetwork, PairForward] = field(default_factory=dict)
 
     def store(self, network: Network | PairNetwork) -> Store:
         """Return the store of `network` with its present parameters and weights."""
@@ -120,7 +121,8 @@ class Extractor:
     def here(self, device: str, loaded: dict[Network, Forward] | None = None) -> Extractor:
         """Return this extractor for one device of this process; `loaded` networks are used and added to."""
         kept = {} if loaded is None else loaded
-        return replace(self, device=device, engine=InProcess((device,)), progress=silent, _loaded=kept)
+        engine = InProcess((device,))
+        return replace(self, device=device, engine=engine, progress=silent, _loaded=kept, _loaded_pairs={})
 
     def work_off(self, jobs: Sequence[Job]) -> Iterator[int]:
         """Do `jobs` in this process and on its device; yield how many files are done."""
@@ -181,6 +183,22 @@ class Extractor:
             for key, result in clips
         ]
         self.store(network).write(records, description(network))
+
+    def compare(
+        self, network: PairNetwork, inputs: Mapping[Stream, Mapping[str, Array]]
+    ) -> Mapping[str, Array] | ClipFault:
+        """Return what `network` says of one clip's features by stream.
+
+        Raises `UnavailableError` where the network cannot be had.
+        """
+        forward = self._loaded_pairs.get(network)
+        if forward is None:
+            forward = self._loaded_pairs[network] = network.load(self.device)
+        with torch.inference_mode(), exact_arithmetic():
+            try:
+                return forward(inputs)
+            except ClipFault as fault:
+                return fault
 
     def _outputs(self, forward: Forward, clips: Sequence[Prepared], name: str) -> list[Mapping[str, Array]]:
         if self.device == "cpu":

@@ -73,7 +73,7 @@ class StreamFeatures:
             for start in range(0, len(todo), PAIR_BATCH):
                 batch = todo[start : start + PAIR_BATCH]
                 inputs = self._pair_inputs(plan, network, batch)
-                records = [_compute(network, keys[clip_id], given) for clip_id, given in inputs.items()]
+                records = [self._compared(network, keys[clip_id], given) for clip_id, given in inputs.items()]
                 store.write(records, description(network))
                 advance(len(batch))
         stored = store.read(keys.values())
@@ -116,9 +116,8 @@ class StreamFeatures:
                     given.setdefault(stream, {})[name] = found[clip_id]
         return dict(inputs)
 
-
-def _compute(network: PairNetwork, key: str, inputs: Mapping[Stream, Mapping[str, Array]]) -> Record:
-    try:
-        return Record(key, network.compute(inputs))
-    except ClipFault as fault:
-        return Record(key, fault=fault)
+    def _compared(
+        self, network: PairNetwork, key: str, inputs: Mapping[Stream, Mapping[str, Array]]
+    ) -> Record:
+        found = self.extractor.compare(network, inputs)
+        return Record(key, fault=found) if isinstance(found, ClipFault) else Record(key, found)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 import numpy as np
@@ -18,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from v2abench.contracts import Array, Forward, Prepared, Stream
+from v2abench.contracts import Array, Forward, PairForward, Prepared, Stream
 from v2abench.impacts.encoders import (
     MELS_PER_FRAME,
     PictureEncoder,
@@ -184,14 +183,14 @@ class ImpactsSync:
         """The shipped weights."""
         return {"weights": digest("sync")}
 
-    def compute(self, inputs: Mapping[Stream, Mapping[str, Array]]) -> Mapping[str, Array]:
-        """Compare one clip's segments."""
-        picture = torch.tensor(inputs["video"]["impacts_sync_video.segments"])
-        sound = torch.tensor(inputs["generated"]["impacts_sync_audio.segments"])
-        with torch.inference_mode():
-            return {"logits": _comparison()(picture, sound).numpy()}
+    def load(self, device: str) -> PairForward:
+        """Return what compares one clip's segments, on `device`."""
+        comparison = with_shipped(SyncNet(), "sync").comparison.to(device)
 
+        def forward(inputs: Mapping[Stream, Mapping[str, Array]]) -> Mapping[str, Array]:
+            picture = torch.tensor(inputs["video"]["impacts_sync_video.segments"], device=device)
+            sound = torch.tensor(inputs["generated"]["impacts_sync_audio.segments"], device=device)
+            with torch.inference_mode():
+                return {"logits": comparison(picture, sound).cpu().numpy()}
 
-@cache
-def _comparison() -> Comparison:
-    return with_shipped(SyncNet(), "sync").comparison
+        return forward

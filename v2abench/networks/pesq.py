@@ -17,7 +17,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from v2abench.contracts import Array, Stream
+from v2abench.contracts import Array, PairForward, Stream
 from v2abench.errors import ClipFault, UnavailableError
 from v2abench.networks.speech import SAMPLE_RATE
 
@@ -42,25 +42,29 @@ class PESQWideband:
         "reference": (_WAVEFORM,),
     }
 
-    def compute(self, inputs: Mapping[Stream, Mapping[str, Array]]) -> Mapping[str, Array]:
-        """Score one clip, both sides cut to their common length.
+    def load(self, device: str) -> PairForward:  # noqa: ARG002 (the package computes on the CPU)
+        """Return what scores one clip, both sides cut to their common length.
 
-        Raises `ClipFault` where PESQ is undefined (a silent side, no utterance,
-        under a quarter of a second, over 19 s) and `UnavailableError` where the
-        package is not installed.
+        It raises `ClipFault` where PESQ is undefined (a silent side, no utterance, under a
+        quarter of a second, over 19 s). Raises `UnavailableError` where the package is not
+        installed.
         """
-        generated, reference = inputs["generated"][_WAVEFORM], inputs["reference"][_WAVEFORM]
-        length = min(len(generated), len(reference))
-        return {"wideband": np.array(_score(reference[:length], generated[:length]))}
+        package = _package()
+
+        def forward(inputs: Mapping[Stream, Mapping[str, Array]]) -> Mapping[str, Array]:
+            generated, reference = inputs["generated"][_WAVEFORM], inputs["reference"][_WAVEFORM]
+            length = min(len(generated), len(reference))
+            return {"wideband": np.array(_score(package, reference[:length], generated[:length]))}
+
+        return forward
 
 
-def _score(reference: Array, generated: Array) -> float:
+def _score(package: ModuleType, reference: Array, generated: Array) -> float:
     if len(reference) > _LONGEST_SECONDS * SAMPLE_RATE:
         raise ClipFault("undefined", f"PESQ takes at most {_LONGEST_SECONDS} s of speech")
     for side, waveform in (("reference", reference), ("generated", generated)):
         if not len(waveform) or np.abs(waveform).max() < _AUDIBLE:
             raise ClipFault("undefined", f"PESQ of silence: the {side} sound is under one 16-bit step")
-    package = _package()
     try:
         return float(package.pesq(SAMPLE_RATE, reference, generated, "wb"))
     except package.PesqError as problem:

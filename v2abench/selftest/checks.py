@@ -27,7 +27,7 @@ from v2abench.networks.imagebind import ImageBindAudio, ImageBindVideo
 from v2abench.networks.imagebind_inputs import scale_frame
 from v2abench.networks.passt import PaSST
 from v2abench.networks.synchformer.audio import SynchformerAudio
-from v2abench.networks.synchformer.comparison import compare
+from v2abench.networks.synchformer.comparison import load_comparison
 from v2abench.networks.synchformer.visual import SynchformerVideo
 from v2abench.networks.vggish import VGGish
 from v2abench.selftest.goldens import golden, golden_entries
@@ -116,12 +116,12 @@ def _segment_by_synchformer(device: str) -> Array:
     return np.asarray(network.load(device)([prepared])[0]["segments"])
 
 
-def _compared(device: str) -> Array:  # noqa: ARG001 (the comparison always runs on the CPU)
+def _compared(device: str) -> Array:
     video, sound = (
         (10 * values(f"probe.{name}", (2 * 24 * tokens * 768,))).reshape(2, 24, tokens, 768).numpy()
         for name, tokens in (("vis", 8), ("aud", 6))
     )
-    return compare(video[:, :14], sound[:, :14])
+    return load_comparison(device)(video[:, :14], sound[:, :14])
 
 
 def laion_entries() -> dict[str, Tensor]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import ClassVar, cast
 
 import numpy as np
@@ -12,11 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from v2abench.contracts import Array, Stream
+from v2abench.contracts import Array, PairForward, Stream
 from v2abench.errors import ClipFault
 from v2abench.networks.synchformer.attention import attend
 from v2abench.networks.synchformer.checkpoint import WEIGHTS, load_weights
-from v2abench.weights.deterministic import is_deterministic
 
 SEGMENTS = 14
 """How many segments are compared at once: 4.8 s."""
@@ -95,25 +93,23 @@ class _Attention(nn.Module):
         return cast(Tensor, self.proj(attend(self.query(x), self.key(x), self.value(x), self.heads)))
 
 
-@torch.inference_mode()
-def compare(video: NDArray[np.float32], audio: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the (n, 21) float32 logits over `OFFSETS`, with the official weights, on the CPU.
+def load_comparison(device: str) -> Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]:
+    """Return the comparison with the official weights, on `device`.
 
-    `video` is (n, 14, 8, 768), `audio` (n, 14, 6, 768) float32. Raises `V2ABenchError`
-    where the weights are not to be had.
+    It takes video (n, 14, 8, 768) and sound (n, 14, 6, 768), float32, and returns the (n, 21)
+    float32 logits over `OFFSETS`. Raises `V2ABenchError` where the weights are not to be had.
     """
-    logits: NDArray[np.float32] = _comparison(is_deterministic())(
-        torch.from_numpy(video), torch.from_numpy(audio)
-    ).numpy()
-    return logits
-
-
-# Once a process: the hash of the checkpoint alone takes longer than a comparison.
-@cache
-def _comparison(deterministic: bool) -> Comparison:  # noqa: ARG001 (the key of the cache)
     network = Comparison()
     load_weights(dict(network.named_children()))
-    return network
+    network.to(device)
+
+    @torch.inference_mode()
+    def compare(video: NDArray[np.float32], audio: NDArray[np.float32]) -> NDArray[np.float32]:
+        seen, heard = (torch.from_numpy(side).to(device) for side in (video, audio))
+        logits: NDArray[np.float32] = network(seen, heard).cpu().numpy()
+        return logits
+
+    return compare
 
 
 @dataclass(frozen=True)
@@ -131,19 +127,24 @@ class Synchformer:
     parameters: ClassVar[Mapping[str, object]] = {}
     needs: ClassVar[Mapping[Stream, tuple[str, ...]]] = {"generated": (_AUDIO,), "video": (_VIDEO,)}
 
-    def compute(self, inputs: Mapping[Stream, Mapping[str, Array]]) -> Mapping[str, Array]:
-        """Compare one clip's segments.
+    def load(self, device: str) -> PairForward:
+        """Return what compares one clip's segments, on `device`.
 
-        Raises `ClipFault` where a side has under 14 segments (4.8 s) or the two have not
-        equally many, and `V2ABenchError` where the weights are not to be had.
+        It raises `ClipFault` where a side has under 14 segments (4.8 s) or the two have not
+        equally many. Raises `V2ABenchError` where the weights are not to be had.
         """
-        video, audio = inputs["video"][_VIDEO], inputs["generated"][_AUDIO]
-        found = f"the video has {len(video)} segments, the sound {len(audio)}"
-        if min(len(video), len(audio)) < SEGMENTS:
-            raise ClipFault("too-short", f"Synchformer compares {SEGMENTS} segments (4.8 s): {found}")
-        if len(video) != len(audio):
-            raise ClipFault("undefined", f"Synchformer compares segment with segment: {found}")
-        return {"logits": compare(_windows(video), _windows(audio))}
+        compare = load_comparison(device)
+
+        def forward(inputs: Mapping[Stream, Mapping[str, Array]]) -> Mapping[str, Array]:
+            video, audio = inputs["video"][_VIDEO], inputs["generated"][_AUDIO]
+            found = f"the video has {len(video)} segments, the sound {len(audio)}"
+            if min(len(video), len(audio)) < SEGMENTS:
+                raise ClipFault("too-short", f"Synchformer compares {SEGMENTS} segments (4.8 s): {found}")
+            if len(video) != len(audio):
+                raise ClipFault("undefined", f"Synchformer compares segment with segment: {found}")
+            return {"logits": compare(_windows(video), _windows(audio))}
+
+        return forward
 
 
 def _windows(segments: Array) -> Array:
