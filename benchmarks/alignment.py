@@ -69,6 +69,7 @@ ABLATIONS: dict[str, tuple[str, Overrides]] = {
     **{f"dpo-delta-{delta}": ("impacts-dpo", (f"curriculum_thresholds=[{delta}]",)) for delta in (0.3, 0.5)},
     "dpo-loser-weight-1": ("impacts-dpo", ("loser_weight=1",)),
     "dpo-uniform-times": ("impacts-dpo", ("t_sampling=uniform",)),
+    "ddpo-fair-guided": ("impacts-ddpo", (f"guidance_scale={PAIRED_AT}",)),
 }
 
 COLUMNS: dict[str, tuple[str, int]] = {
@@ -194,10 +195,10 @@ def train(bench: Bench, arm: str, seed: int, pairs: Mapping[str, Path]) -> Path:
         file = pairs["random" if arm == "sft-random" else "best"]
         return finetune_dpo(MODEL, file, load_recipe(DPORecipe, recipe, said), place)
     chosen = load_recipe(PolicyGradientRecipe, recipe, said)
-    passes = 2 if chosen.beta else 1
-    trained = chosen.num_iterations * (chosen.trained_steps or chosen.num_rollout_steps - 1) * passes
+    networks, branches = 2 if chosen.beta else 1, 2 if chosen.guidance_scale else 1
+    trained = chosen.num_iterations * (chosen.trained_steps or chosen.num_rollout_steps - 1) * networks
     samples = chosen.videos_per_rollout * chosen.num_generations
-    rollouts = max(1, bench.budget() // (samples * (chosen.num_rollout_steps + trained)))
+    rollouts = max(1, bench.budget() // (samples * branches * (chosen.num_rollout_steps + trained)))
     steps = rollouts * chosen.num_iterations
     chosen = load_recipe(PolicyGradientRecipe, recipe, [*said, f"max_steps={steps}"])
     return finetune_online(MODEL, chosen, place, "impacts")
