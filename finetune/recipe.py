@@ -15,7 +15,9 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from v2abench.baselines.aligned import read_card
 from v2abench.errors import UnknownNameError, V2ABenchError
+from v2abench.models import ALIGNED_CARD, split_label
 from v2abench.yamls import parse_yaml, read_text
 
 RECIPES = "v2abench.finetune.recipes"
@@ -182,6 +184,15 @@ Recipe = TypeVar("Recipe", bound=TrainingRecipe)
 def recipe_names() -> list[str]:
     """Return the names of the recipes in the package, sorted."""
     return sorted(f.name.removesuffix(".yaml") for f in files(RECIPES).iterdir() if f.name.endswith(".yaml"))
+
+
+def default_recipe(model: str) -> str:
+    """Return the name of the DPO recipe for a model's spec; for an aligned model, that of its base."""
+    _, base = split_label(model)
+    while (Path(base.removeprefix("aligned:")) / ALIGNED_CARD).is_file():
+        base = str(read_card(Path(base.removeprefix("aligned:")))["base"]["spec"])
+    families = {"tiny-flow": "impacts-dpo", "frieren": "v2a-dpo-frieren"}
+    return next((recipe for name, recipe in families.items() if base.startswith(name)), "v2a-dpo")
 
 
 def load_recipe(kind: type[Recipe], spec: str, overrides: Sequence[str] = ()) -> Recipe:

@@ -27,7 +27,7 @@ from v2abench.finetune.online import OnlineRun, start_online
 from v2abench.finetune.pair_data import clip_of, prepare_pairs
 from v2abench.finetune.panel import GenerationPanel, make_panel
 from v2abench.finetune.preferences.pairs import PairSet, read_pairs
-from v2abench.finetune.preferences.scoring import components_of, open_grader
+from v2abench.finetune.preferences.scoring import components_of, open_grader, protocol_of
 from v2abench.finetune.recipe import DPORecipe, PolicyGradientRecipe, PreferencesPart, TrainingRecipe, saved
 from v2abench.finetune.rewards import open_reward
 from v2abench.flow import FlowModel
@@ -117,26 +117,31 @@ def finetune_online(
     model: str,
     recipe: PolicyGradientRecipe,
     place: Place,
-    protocol: str,
+    protocol: str | None = None,
 ) -> Path:
-    """Train `model` on the rewards of its own samples; return the folder. Else as `finetune_dpo`."""
+    """Train `model` on the rewards of its own samples; return the folder. Else as `finetune_dpo`.
+
+    Without a name the protocol is `impacts` for the clips of impacts, else `mmaudio`.
+    """
     accelerator = _accelerator(recipe, place)
     options = DatasetOptions(limit=recipe.clips, workers=place.workers, progress=place.progress)
     with accelerator.main_process_first():
         dataset = open_dataset(recipe.dataset, options)
-    seconds = load_protocol(protocol).window.seconds
+    graded = protocol_of(protocol, dataset.clips)
+    seconds = graded.window.seconds
     named = _open(model, dataset, seconds, bf16=recipe.bf16, place=place, accelerator=accelerator)
     flow = _flow(named)
     reward = open_reward(
         recipe.reward,
         recipe.reward_transform,
-        load_protocol(protocol),
+        graded,
         place.folder / "reward",
         device=str(accelerator.device),
         workers=place.workers,
         offline=place.offline,
     )
-    clips = json.dumps([[clip.id, str(clip.video), clip.prompt] for clip in dataset.clips])
+    under = f"{graded.name}:{graded.version}@{graded.fingerprint}"
+    clips = json.dumps([under, *([clip.id, str(clip.video), clip.prompt] for clip in dataset.clips)])
     run = start_online(
         flow,
         dataset.clips,
@@ -149,12 +154,15 @@ def finetune_online(
         panel=_panel(recipe, flow, place, accelerator),
         progress=place.progress,
     )
-    about = {"used_clips": len(run.clips), "advantages": _told_advantages(recipe)}
+    about = {"protocol": under, "used_clips": len(run.clips), "advantages": _told_advantages(recipe)}
     return _train(run, named, recipe, place, about)
 
 
 def make_pairs(model: str, part: PreferencesPart, place: Place, accelerator: Accelerator) -> Path:
-    """Sample, score and pair, each resumably, in the training's folder; return the pairs file."""
+    """Sample, score and pair, each resumably, in the training's folder; return the pairs file.
+
+    Raises `V2ABenchError` where the folder has pairs that were made in another way.
+    """
     from v2abench.finetune.preferences import sampling  # noqa: PLC0415 (needed only without given pairs)
     from v2abench.finetune.preferences.building import pair_folders  # noqa: PLC0415
     from v2abench.finetune.preferences.rules import RuleOptions  # noqa: PLC0415
@@ -162,7 +170,10 @@ def make_pairs(model: str, part: PreferencesPart, place: Place, accelerator: Acc
     from v2abench.finetune.preferences.scoring import SCORES, score_folder  # noqa: PLC0415
 
     file, folder = place.folder / "pairs.parquet", place.folder / "samples"
-    if not accelerator.is_main_process or file.is_file():
+    if not accelerator.is_main_process:
+        return file
+    _same_preferences(place.folder / "preferences.json", part)
+    if file.is_file():
         return file
     protocol = load_protocol(part.protocol)
     extractor = _extractor(protocol.window.seconds, place, accelerator)
@@ -190,6 +201,18 @@ def make_pairs(model: str, part: PreferencesPart, place: Place, accelerator: Acc
         )
     pair_folders([folder], part.rule if classifier else "best_worst", RuleOptions(), file)
     return file
+
+
+def _same_preferences(path: Path, part: PreferencesPart) -> None:
+    """Keep how the pairs are made, before the first is; raises `V2ABenchError` where it was another way."""
+    wanted = json.dumps(part.model_dump(mode="json"), indent=2) + "\n"
+    if not path.is_file():
+        write_text(path, wanted)
+    elif path.read_text(encoding="utf-8") != wanted:
+        raise V2ABenchError(
+            f"{path.parent} has pairs that were made in another way ({path.name} says how, and the recipe's "
+            "`preferences` differ); give another --output, or remove the folder"
+        )
 
 
 def _grader(protocol: Protocol) -> tuple[Classifier | None, tuple[Component, ...]]:

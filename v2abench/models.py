@@ -115,8 +115,7 @@ def open_model(spec: str, context: ModelContext) -> NamedModel:
 
     Raises `UnknownNameError`, or `V2ABenchError` from the model's own opener.
     """
-    labelled = _LABEL.match(spec)
-    label, rest = (labelled["label"], labelled["spec"]) if labelled else (None, spec)
+    label, rest = split_label(spec)
     name, _, argument = rest.partition(":")
     known = registry.names("models")
     if name not in known and name in added_models():
@@ -131,6 +130,12 @@ def open_model(spec: str, context: ModelContext) -> NamedModel:
     if not info.name.strip():
         raise V2ABenchError(f"--model {spec}: the model has no name; write LABEL={rest}")
     return NamedModel(model, info, spec, context)
+
+
+def split_label(spec: str) -> tuple[str | None, str]:
+    """Return what `LABEL=` before a model's spec says, None without, and the spec itself."""
+    labelled = _LABEL.match(spec)
+    return (labelled["label"], labelled["spec"]) if labelled else (None, spec)
 
 
 def clip_seed(seed: int, clip_id: str) -> int:

@@ -65,6 +65,7 @@ def fit_files(
     found = [read_rated(path) for path in files]
     sounds = [sound for part in found for sound in part.sounds]
     ratings = [rating for part in found for rating in part.ratings]
+    alpha = agreement(ratings)
     scores = score_sounds(sounds, components, protocol, extractor, offline=offline)
     rated = Rated(scores.values, votes(ratings, scores.ids), [sound.clip.id for sound in sounds])
     made = fit(rated, seed)
@@ -80,7 +81,7 @@ def fit_files(
             "ratings": len(ratings),
             "sounds": len(sounds),
             "clips": len(set(rated.clips)),
-            "alpha_ordinal": agreement(ratings),
+            "alpha_ordinal": alpha,
         },
         "seed": seed,
         "steps": made.steps,

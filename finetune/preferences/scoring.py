@@ -7,7 +7,7 @@ so that decoding, batching, caching and the ledger are those of `v2abench eval`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,17 +19,18 @@ import pyarrow.parquet as pq
 
 from v2abench.clips import Clip, Dataset
 from v2abench.contracts import Generated, ModelInfo, Request
-from v2abench.errors import ClipFault, V2ABenchError
+from v2abench.errors import ClipFault, UnknownNameError, V2ABenchError
 from v2abench.features.extraction import Extractor
 from v2abench.features.plan import stands_on
 from v2abench.files import atomic
 from v2abench.finetune.preferences.samples import SampleFolder
+from v2abench.impacts.datasets import is_of_impacts
 from v2abench.metrics.audioscore import SHIPPED, open_audioscore
 from v2abench.metrics.audioscore_classifier import Classifier, composite
 from v2abench.metrics.audioscore_components import SETS, Component, ComponentScore
 from v2abench.metrics.samples import Floats
 from v2abench.models import NamedModel
-from v2abench.protocols.schema import Protocol
+from v2abench.protocols.schema import Protocol, load_protocol
 from v2abench.runs.evaluation import Evaluation, Run, Settings
 
 SCORES = "scores.parquet"
@@ -80,6 +81,27 @@ class _Sounds:
                 yield Generated(request.clip.id, fault=sound)
 
 
+def protocol_of(name: str | None, clips: Iterable[Clip], audioscore: str | None = None) -> Protocol:
+    """Return the protocol under which sounds of `clips` are graded.
+
+    The named one; else the one that the fitted `audioscore` belongs to; else `impacts` for the clips of
+    that world, and the papers' `mmaudio` for all others, of which its networks know nothing. Raises
+    `V2ABenchError`.
+    """
+    if name is not None:
+        return load_protocol(name)
+    if audioscore is not None:
+        fitted = str(open_audioscore(audioscore).card["protocol"]).partition(":")[0]
+        try:
+            return load_protocol(fitted)
+        except UnknownNameError as error:
+            raise V2ABenchError(
+                f"--audioscore {audioscore} was fitted under protocol {fitted!r}, which does not come with "
+                "the package; give its file as --protocol"
+            ) from error
+    return load_protocol("impacts" if all(is_of_impacts(clip.video) for clip in clips) else "mmaudio")
+
+
 def components_of(protocol: Protocol, name: str | None = None) -> tuple[Component, ...]:
     """Return the component set `name`, or the one that goes with a protocol; raises `V2ABenchError`."""
     chosen = name or ("impacts" if protocol.name == "impacts" else "paper" if protocol.text else None)
@@ -96,8 +118,13 @@ def open_grader(
 ) -> tuple[Classifier | None, tuple[Component, ...]]:
     """Return the fitted AudioScore, or None for the uncalibrated composite, and the components to compute.
 
-    Without a name it is the shipped one of the protocol's name, if there is one.
+    Without a name it is the shipped one of the protocol's name, if there is one and no component set is
+    named. Raises `V2ABenchError`, also where both are named.
     """
+    if audioscore is not None and components is not None:
+        raise V2ABenchError(
+            f"--audioscore {audioscore} has components of its own; leave --components {components} out"
+        )
     name = audioscore or (protocol.name if protocol.name in SHIPPED and components is None else None)
     if name is None:
         return None, components_of(protocol, components)

@@ -22,7 +22,7 @@ from v2abench.finetune.aligned import save_aligned
 from v2abench.finetune.policy import LoRA, Pair, make_pair
 from v2abench.finetune.preferences.pairs import Pair as PreferencePair
 from v2abench.finetune.preferences.pairs import write_pairs
-from v2abench.finetune.recipe import DPORecipe, load_recipe, saved
+from v2abench.finetune.recipe import DPORecipe, default_recipe, load_recipe, recipe_names, saved
 from v2abench.flow import FlowModel
 from v2abench.models import GenerationOptions, ModelContext, open_model
 from v2abench.sampling import noise_for, sample_latents, stack
@@ -143,6 +143,18 @@ def test_the_papers_recipe_has_the_papers_numbers() -> None:
     assert recipe.curriculum_thresholds == (0.7,)
     assert recipe.model == "mmaudio-large-44k"
     assert load_recipe(DPORecipe, "v2a-dpo-frieren").model == "frieren"
+
+
+def test_the_default_recipe_is_that_of_the_family_also_of_an_aligned_model(tmp_path: Path) -> None:
+    write_model(tmp_path / "once", None)
+    found = {
+        spec: default_recipe(spec)
+        for spec in ("tiny-flow", "mine=tiny-flow:x", "frieren-distilled", "mmaudio-large-44k")
+    }
+    assert list(found.values()) == ["impacts-dpo", "impacts-dpo", "v2a-dpo-frieren", "v2a-dpo"]
+    assert set(found.values()) <= set(recipe_names())
+    for spec in (f"{tmp_path / 'once'}", f"aligned:{tmp_path / 'once'}", f"mine={tmp_path / 'once'}"):
+        assert default_recipe(spec) == "impacts-dpo"
 
 
 def test_a_saved_recipe_reads_back_as_it_was(tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ import csv
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from v2abench.cli.app import app
+from v2abench.errors import V2ABenchError
 from v2abench.finetune.preferences.pairs import read_pairs
 
 
@@ -40,3 +42,21 @@ def test_from_a_models_name_to_a_board_beside_its_base(tmp_path: Path) -> None:
     assert names == {"tiny-flow", "mine"}
     assert "mine" in done.output
     assert "tiny-flow" in done.output
+    with pytest.raises(V2ABenchError, match="pairs that were made in another way"):
+        CliRunner().invoke(app, [*arguments, "--set", "preferences.samples=3"], catch_exceptions=False)
+
+
+def test_a_policy_gradient_grades_clips_of_impacts_under_its_protocol(tmp_path: Path) -> None:
+    output = tmp_path / "aligned"
+    overrides = ["clips=2", "videos_per_rollout=1", "num_generations=2", "panel=null", "num_rollout_steps=3"]
+    overrides += ["trained_steps=1", "per_device_train_batch_size=2", "num_iterations=1"]
+    arguments = ["finetune", "ddpo", "--output", str(output), "--max-steps", "1", "--no-board"]
+    arguments += ["--device", "cpu", "--workers", "0"]
+    arguments += [part for override in overrides for part in ("--set", override)]
+    done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    card = json.loads((output / "aligned.json").read_text())
+    assert card["protocol"].startswith("impacts:2@")
+    assert card["advantages"] == "fair: 2 samples of each video"
+    with pytest.raises(V2ABenchError, match="another"):
+        CliRunner().invoke(app, [*arguments, "--protocol", "light"], catch_exceptions=False)

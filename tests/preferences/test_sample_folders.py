@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from made_samples import COMPONENTS, Knocker, named
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from v2abench.clips import Dataset
+from v2abench.clips import Clip, Dataset
 from v2abench.contracts import ModelInfo, Request
 from v2abench.errors import ClipFault, V2ABenchError
 from v2abench.features.extraction import Extractor
@@ -25,6 +26,8 @@ from v2abench.finetune.preferences.samples import SampleFolder, read_samples
 from v2abench.finetune.preferences.sampling import SamplingOptions, sample
 from v2abench.finetune.preferences.scoring import (
     components_of,
+    open_grader,
+    protocol_of,
     read_scores,
     score_folder,
     score_sounds,
@@ -203,6 +206,22 @@ def test_a_protocol_without_components_is_told(tiny_protocol: Protocol) -> None:
         "inception",
         "pesq",
     ]
+
+
+def test_the_protocol_is_that_of_the_clips_unless_one_is_named(
+    folder: SampleFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, world = folder.clips["c"], Clip("x", tmp_path / "impacts" / "2" / "train" / "train-000000.mp4")
+    assert protocol_of(None, [world]).name == "impacts"
+    assert protocol_of(None, [world, real]).name == "mmaudio"
+    assert protocol_of("light", [world]).name == "light"
+    assert protocol_of(None, [real], "impacts").name == "impacts"
+    with pytest.raises(V2ABenchError, match="leave --components paper out"):
+        open_grader(load_protocol("impacts"), "impacts", "paper")
+    own = SimpleNamespace(card={"protocol": "my:1@0"})
+    monkeypatch.setattr("v2abench.finetune.preferences.scoring.open_audioscore", lambda name: own)
+    with pytest.raises(V2ABenchError, match=r"fitted under protocol 'my'.*give its file as --protocol"):
+        protocol_of(None, [real], "mine.safetensors")
 
 
 def test_pairs_take_the_best_against_the_worst(

@@ -27,7 +27,7 @@ def fit_command(
     output: Annotated[
         Path, typer.Option("--output", help="The fitted AudioScore, a .safetensors file.", metavar="FILE")
     ],
-    protocol: shared.Protocol = "impacts",
+    protocol: shared.GradingProtocol = None,
     components: Components = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the division and of the classifier's start.")] = 0,
     workers: shared.Workers = None,
@@ -36,11 +36,11 @@ def fit_command(
     as_json: shared.AsJson = False,
 ) -> None:
     """Fit AudioScore on ratings, and say how it does on held-out clips."""
-    from v2abench.finetune.preferences.fitting import fit_files
-    from v2abench.finetune.preferences.scoring import components_of
-    from v2abench.protocols.schema import load_protocol
+    from v2abench.finetune.preferences.fitting import fit_files, read_rated
+    from v2abench.finetune.preferences.scoring import components_of, protocol_of
 
-    chosen = load_protocol(protocol)
+    clips = [sound.clip for path in ratings for sound in read_rated(path).sounds]
+    chosen = protocol_of(protocol, clips)
     extractor = extractor_for(chosen, device, workers)
     fitted = fit_files(
         ratings, output, components_of(chosen, components), chosen, extractor, seed=seed, offline=offline
@@ -61,7 +61,7 @@ def score_command(
     ] = None,
     prompt: Annotated[str | None, typer.Option("--prompt", help="The text, if there is one.")] = None,
     speech: Annotated[bool, typer.Option("--speech", help="The clip is human speech only.")] = False,
-    protocol: shared.Protocol = "impacts",
+    protocol: shared.GradingProtocol = None,
     audioscore: Fitted = None,
     components: Components = None,
     device: shared.Device = "auto",
@@ -71,20 +71,19 @@ def score_command(
     """Grade sounds of one video, and say why."""
     from v2abench.clips import Clip
     from v2abench.errors import V2ABenchError
-    from v2abench.finetune.preferences.scoring import Sound, open_grader, score_sounds
-    from v2abench.protocols.schema import load_protocol
+    from v2abench.finetune.preferences.scoring import Sound, open_grader, protocol_of, score_sounds
 
     for path in (*sounds, video, *((reference,) if reference else ())):
         if not path.is_file():
             raise V2ABenchError(f"{path} does not exist; give files that are there")
-    chosen = load_protocol(protocol)
+    clip = Clip(video.stem, video, reference or video, prompt, prompt, speech)
+    chosen = protocol_of(protocol, [clip], audioscore)
     classifier, named = open_grader(chosen, audioscore, components)
     if classifier is None and len(sounds) < 2:
         raise V2ABenchError(
             f"protocol {chosen.name!r} has no fitted AudioScore, and the uncalibrated composite only orders "
             "several sounds among themselves; give two or more, or --audioscore FILE"
         )
-    clip = Clip(video.stem, video, reference or video, prompt, prompt, speech)
     scores = score_sounds(
         [Sound(str(path), clip, path) for path in sounds],
         named,

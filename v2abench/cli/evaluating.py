@@ -50,7 +50,7 @@ def evaluate_command(
         typer.Option(
             "--batch-size",
             help="Clips on the device at once (16); NETWORK=N for one network. A batch that does not fit is "
-            "halved.",
+            "halved; on a CPU clips go one by one.",
             metavar="N|NETWORK=N",
         ),
     ] = None,

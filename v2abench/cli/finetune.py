@@ -53,6 +53,12 @@ LoRARank = Annotated[
 ]
 Name = Annotated[str | None, typer.Option("--name", help="What the aligned model is called in tables.")]
 Board = Annotated[bool, typer.Option("--board/--no-board", help="Compare base and aligned model at the end.")]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device", help="auto, cpu, cuda or mps; single GPUs by CUDA_VISIBLE_DEVICES or accelerate."
+    ),
+]
 
 
 @app.command()
@@ -69,7 +75,10 @@ def dpo(
     recipe: Annotated[
         str | None,
         typer.Option(
-            "--recipe", help="Default: impacts-dpo for tiny-flow, else v2a-dpo.", metavar="NAME|FILE"
+            "--recipe",
+            help="A recipe's name, or a YAML file. Default: impacts-dpo for tiny-flow, v2a-dpo-frieren for "
+            "frieren and v2a-dpo for all others, also for models that were aligned from them.",
+            metavar="NAME|FILE",
         ),
     ] = None,
     output: Output = None,
@@ -84,15 +93,15 @@ def dpo(
     name: Name = None,
     board: Board = True,
     workers: shared.Workers = None,
-    device: shared.Device = "auto",
+    device: Device = "auto",
     offline: shared.Offline = False,
 ) -> None:
     """Train on preference pairs (Flow-DPO with curriculum)."""
     _require_extra()
-    from v2abench.finetune.recipe import DPORecipe, load_recipe
+    from v2abench.finetune.recipe import DPORecipe, default_recipe, load_recipe
     from v2abench.finetune.running import finetune_dpo
 
-    spec = recipe or ("impacts-dpo" if (model or "tiny-flow").startswith("tiny-flow") else "v2a-dpo")
+    spec = recipe or default_recipe(model or "tiny-flow")
     options = {"beta": beta, "max_steps": max_steps, "learning_rate": learning_rate, "seed": seed}
     chosen = load_recipe(DPORecipe, spec, _overrides(options, lora_rank, overrides))
     place = _place(chosen, output, device, workers, offline=offline, name=name)
@@ -105,7 +114,7 @@ def dpo(
 def ddpo(
     model: Model = None,
     recipe: Recipe = "impacts-ddpo",
-    protocol: shared.Protocol = "impacts",
+    protocol: shared.GradingProtocol = None,
     reward: Reward = None,
     output: Output = None,
     max_steps: MaxSteps = None,
@@ -116,7 +125,7 @@ def ddpo(
     name: Name = None,
     board: Board = True,
     workers: shared.Workers = None,
-    device: shared.Device = "auto",
+    device: Device = "auto",
     offline: shared.Offline = False,
 ) -> None:
     """Train on rewards of own samples, statistics by video (DDPO, stock or fair)."""
@@ -129,7 +138,7 @@ def ddpo(
 def grpo(
     model: Model = None,
     recipe: Recipe = "impacts-grpo",
-    protocol: shared.Protocol = "impacts",
+    protocol: shared.GradingProtocol = None,
     reward: Reward = None,
     output: Output = None,
     max_steps: MaxSteps = None,
@@ -140,7 +149,7 @@ def grpo(
     name: Name = None,
     board: Board = True,
     workers: shared.Workers = None,
-    device: shared.Device = "auto",
+    device: Device = "auto",
     offline: shared.Offline = False,
 ) -> None:
     """Train on rewards of own samples, against the others of the same video (GRPO)."""
@@ -181,7 +190,7 @@ def list_recipes() -> None:
 def _online(
     model: str | None,
     recipe: str,
-    protocol: str,
+    protocol: str | None,
     overrides: list[str],
     output: Path | None,
     name: str | None,

@@ -44,7 +44,9 @@ def generate_command(
         shared.Precision, typer.Option("--precision", help="Of the flow network.")
     ] = shared.Precision.FLOAT32,
     compiled: Annotated[bool, typer.Option("--compile", help="Compile the flow network first.")] = False,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Clips sampled at once.")] = 4,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, help="Clips sampled at once; on a CPU one by one.")
+    ] = 4,
     seed: Annotated[int, typer.Option("--seed", help="From which each clip's own seed comes.")] = 0,
     weights: Annotated[
         shared.Weights,

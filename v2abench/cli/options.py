@@ -56,6 +56,15 @@ Limit = Annotated[int | None, typer.Option("--limit", help="Use the first N clip
 Protocol = Annotated[
     str, typer.Option("--protocol", help="A protocol's name, or a YAML file.", metavar="NAME|FILE")
 ]
+GradingProtocol = Annotated[
+    str | None,
+    typer.Option(
+        "--protocol",
+        help="A protocol's name, or a YAML file: networks and length. Default: that of --audioscore, else "
+        "`impacts` for clips of impacts, and `mmaudio` for all others.",
+        metavar="NAME|FILE",
+    ),
+]
 Workers = Annotated[
     int | None,
     typer.Option("--workers", min=0, help="Processes that decode. Default: one per core, at most 8."),

@@ -22,7 +22,7 @@ Fitted = Annotated[
     typer.Option(
         "--audioscore",
         help="A fitted AudioScore: `impacts`, or a file. Default: `impacts` under that protocol, else none: "
-        "the uncalibrated composite.",
+        "the uncalibrated composite. Not with --components.",
         metavar="NAME|FILE",
     ),
 ]
@@ -49,13 +49,15 @@ def sample(
     dataset: shared.Dataset,
     output: Annotated[Path, typer.Option("--output", help="The sample folder.", metavar="DIR")],
     count: Annotated[int, typer.Option("--n", min=1, help="Samples a clip.", metavar="N")] = 5,
-    protocol: shared.Protocol = "impacts",
+    protocol: shared.GradingProtocol = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the samples.")] = 0,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps of a flow model.")] = None,
     guidance_scale: Annotated[
         float | None, typer.Option("--guidance-scale", help="Of a flow model.", metavar="W")
     ] = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Samples at once.")] = 16,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, help="Samples at once; on a CPU one by one.")
+    ] = 16,
     data_root: shared.DataRoot = None,
     reference: shared.Reference = None,
     limit: shared.Limit = None,
@@ -72,8 +74,8 @@ def sample(
     from v2abench.datasets.opening import DatasetOptions, open_dataset
     from v2abench.engines.opening import EngineOptions, open_engine
     from v2abench.finetune.preferences import sampling
+    from v2abench.finetune.preferences.scoring import protocol_of
     from v2abench.models import GenerationOptions, ModelContext, open_model
-    from v2abench.protocols.schema import load_protocol
     from v2abench.shards import parse_shard
 
     part, processes, devices = parse_shard(shard), shared.default_workers(workers), pick_devices(device)
@@ -83,7 +85,7 @@ def sample(
         EngineOptions(engine.value, device != "cpu", ray_address, ray_gpus), devices
     ) as opened_engine:
         extractor = replace(
-            extractor_for(load_protocol(protocol), devices[0], processes), engine=opened_engine
+            extractor_for(protocol_of(protocol, opened.clips), devices[0], processes), engine=opened_engine
         )
         context = ModelContext(opened, devices[0], extractor, offline, show_progress, generation)
         chosen = sampling.SamplingOptions(count, seed, batch_size, devices[0], show_progress, part)
@@ -96,7 +98,7 @@ def sample(
 @app.command()
 def score(
     folder: Folder,
-    protocol: shared.Protocol = "impacts",
+    protocol: shared.GradingProtocol = None,
     audioscore: Fitted = None,
     components: Components = None,
     workers: shared.Workers = None,
@@ -105,13 +107,13 @@ def score(
 ) -> None:
     """Score every sample: the components, and the grades of a fitted AudioScore."""
     from v2abench.finetune.preferences.samples import read_samples
-    from v2abench.finetune.preferences.scoring import SCORES, open_grader, score_folder
-    from v2abench.protocols.schema import load_protocol
+    from v2abench.finetune.preferences.scoring import SCORES, open_grader, protocol_of, score_folder
 
-    chosen = load_protocol(protocol)
+    samples = read_samples(folder)
+    chosen = protocol_of(protocol, samples.clips.values(), audioscore)
     classifier, named = open_grader(chosen, audioscore, components)
     scores = score_folder(
-        read_samples(folder),
+        samples,
         chosen,
         extractor_for(chosen, device, workers),
         classifier=classifier,
@@ -163,7 +165,12 @@ def report(
     pairs: Annotated[
         Path | None, typer.Option("--pairs", help="A pairs file, for its complexity scores.", metavar="FILE")
     ] = None,
-    audioscore: Fitted = None,
+    audioscore: Annotated[
+        str | None,
+        typer.Option(
+            "--audioscore", help="`impacts`, or a file: also report on this fit.", metavar="NAME|FILE"
+        ),
+    ] = None,
 ) -> None:
     """Write a Markdown report with plots: components, the fit, complexity scores, agreement of raters."""
     from v2abench.finetune.preferences.report import write_report

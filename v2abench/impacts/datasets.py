@@ -8,6 +8,11 @@ from v2abench.impacts.rendering import Progress, render
 from v2abench.impacts.scenes import VERSION, split_size
 
 
+def is_of_impacts(path: Path) -> bool:
+    """Say whether a file lies where `impacts_dataset` renders: `impacts/<version>/<split>/`, in any cache."""
+    return path.resolve().parts[-4:-2] == ("impacts", VERSION)
+
+
 def impacts_dataset(
     split: str = "test",
     limit: int | None = None,
