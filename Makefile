@@ -49,7 +49,7 @@ eval: setup
 	$(BIN)/v2abench leaderboard build $(addprefix $(RUNS)/impacts-test/impacts/,$(MODELS)) \
 	  --output $(RUNS)/leaderboard --sort-by Onset-F1 --quiet
 
-# The recipes in small: a third of their steps, on a fifth of their clips.
+# DPO in small: a third of its recipe's steps, on a fifth of its clips. DDPO: 10 rollouts, its recipe has 8.
 $(DEMO)/dpo/aligned.json: | $(VENV)/.installed-finetune
 	$(BIN)/v2abench finetune dpo --output $(@D) --no-board --max-steps 60 --set preferences.clips=64 --set panel=null
 

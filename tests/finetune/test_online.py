@@ -172,7 +172,7 @@ def test_every_option_trains(tmp_path: Path, changes: dict[str, Any]) -> None:
     assert np.isfinite(column(tmp_path, "policy_loss")).all()
 
 
-def test_the_window_lies_in_the_first_half_and_the_last_step_is_never_trained(tmp_path: Path) -> None:
+def test_the_window_begins_in_the_first_half_and_the_last_step_is_never_trained(tmp_path: Path) -> None:
     run = start(tmp_path, num_rollout_steps=10, trained_steps=3)
     windows = {run.roller.window(rollout) for rollout in range(60)}
     assert windows == {range(first, first + 3) for first in range(6)}
