@@ -57,7 +57,7 @@ class Roller:
         return self.recipe.guidance_scale or 0.0
 
     def window(self, rollout: int) -> range:
-        """Return the trained steps of a rollout: all but the last, or a run of some that begins in the first half.
+        """Return the trained steps of a rollout: all but the last, or some that begin in the first half.
 
         The last step's noise is so small that its density is ill-conditioned.
         """
