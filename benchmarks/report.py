@@ -21,7 +21,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 from evaluation_scaling import Usage, evaluate
@@ -136,6 +138,17 @@ SECTIONS: dict[str, Callable[[Wanted], list[Table]]] = {
 }
 
 
+def measure(section: str, wanted: Wanted) -> list[Table]:
+    """Measure one section."""
+    return SECTIONS[section](wanted)
+
+
+def measure_alone(section: str, wanted: Wanted) -> list[Table]:
+    """Measure one section in a process of its own, so that its peak memory has no other's in it."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(measure, section, wanted).result()
+
+
 def write_report(folder: Path, tables: Sequence[Table], *, quick: bool) -> None:
     """Write `report.md` over all tables so far."""
     head = ["# Speed, measured\n", f"{described()}.\n"]
@@ -163,7 +176,7 @@ def main() -> None:
     try:
         for name in chosen.only:
             print(f"{name} ...", file=sys.stderr, flush=True)
-            new = SECTIONS[name](wanted)
+            new = measure_alone(name, wanted)
             for table in new:
                 table.write(chosen.output)
             tables += new
