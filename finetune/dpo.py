@@ -121,7 +121,7 @@ class DPORun:
     panel: Panel | None = None
 
     def train(self, progress: Progress = silent) -> None:
-        """Take the steps that are left, with held-out evaluation, checkpoints and logs."""
+        """Take the steps that are left; evaluate the base first, then every few steps; save and log."""
         trainer = self.trainer
         with progress("train dpo", self.recipe.max_steps) as advance:
             advance(trainer.step)
@@ -138,6 +138,8 @@ class DPORun:
 
     def _step(self) -> None:
         trainer = self.trainer
+        if trainer.step == 0:
+            self.evaluate()
         step, indices = trainer.step, self.schedule.batch(trainer.step)
         trainer.update([self._part(step, indices, positions) for positions in self._positions()])
         trainer.averages.add({"stage": float(self.schedule.stage(step) + 1)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 class Log:
     """Rows of named numbers by step in `NAME.csv`, and in TensorBoard's files beside it.
 
-    Rows after `resumed`, the step from which a training goes on, are dropped.
+    Rows after `resumed`, the step from which a training goes on, are dropped; all of them where it is 0.
     """
 
     def __init__(self, folder: Path, name: str, resumed: int) -> None:
         self.path = folder / f"{name}.csv"
         self._prefix = name
-        self.rows = [row for row in _read(self.path) if row["step"] <= resumed]
+        self.rows = [row for row in _read(self.path) if row["step"] <= resumed] if resumed else []
         self._board = _writer(folder / "tensorboard" / name, resumed)
         self._write_all()
 
@@ -72,36 +72,39 @@ def _writer(folder: Path, resumed: int) -> SummaryWriter:
     return SummaryWriter(str(folder), purge_step=resumed + 1 if resumed else None)
 
 
-def draw_curves(logs: Mapping[str, Log], path: Path, most: int = 24) -> None:
-    """Draw every column of the logs over the steps, one small picture each, into a PNG."""
+def draw_curves(logs: Mapping[str, Log], path: Path) -> None:
+    """Draw every quantity over the steps, all logs in one small picture, the held-out panel first, as PNG."""
     from matplotlib.figure import Figure  # noqa: PLC0415 (an extra, and slow to import)
 
-    curves = [(f"{name}: {column}", log, column) for name, log in logs.items() for column in _drawn(log)][
-        :most
-    ]
-    if not curves:
+    quantities = _quantities(logs.values())
+    if not quantities:
         return
-    rows = math.ceil(len(curves) / 4)
-    figure = Figure(figsize=(16, 3 * rows))
-    figure.subplots_adjust(0.04, 0.08 / rows, 0.99, 1 - 0.1 / rows, hspace=0.3)
-    for place, (title, log, column) in enumerate(curves):
+    rows = math.ceil(len(quantities) / 4)
+    figure = Figure(figsize=(16, 2.6 * rows))
+    figure.subplots_adjust(0.04, 0.08 / rows, 0.99, 1 - 0.25 / rows, hspace=0.35)
+    for place, quantity in enumerate(quantities):
         axes = figure.add_subplot(rows, 4, place + 1)
-        steps, values = _points(log.rows, column)
-        axes.plot(steps, values, linewidth=1)
-        axes.set_title(title, fontsize=9)
+        for number, (name, log) in enumerate(logs.items()):
+            steps, values = _points(log.rows, quantity)
+            if steps:
+                marker = "o" if len(steps) <= 20 else None
+                axes.plot(
+                    steps, values, color=f"C{number}", linewidth=1, marker=marker, markersize=3, label=name
+                )
+        axes.set_title(quantity, fontsize=9)
         axes.tick_params(labelsize=8)
         axes.locator_params(nbins=4)
+        axes.margins(x=0.03)
+        axes.legend(fontsize=7, frameon=False)
     with atomic(path) as temporary:
         figure.savefig(temporary, format="png", dpi=80)
 
 
-def _drawn(log: Log) -> list[str]:
-    """The columns but those of single parts of the time."""
-    return [
-        name
-        for name in dict.fromkeys(n for row in log.rows for n in row)
-        if name != "step" and "@" not in name
-    ]
+def _quantities(logs: Iterable[Log]) -> list[str]:
+    """What is drawn: all but the step and single parts of the time, the panel's metrics first."""
+    names = dict.fromkeys(name for log in logs for row in log.rows for name in row)
+    drawn = [name for name in names if name != "step" and "@" not in name]
+    return sorted(drawn, key=lambda name: not name.startswith("panel/"))
 
 
 def _points(rows: Sequence[Mapping[str, float]], column: str) -> tuple[list[float], list[float]]:

@@ -77,6 +77,8 @@ class OnlineRun:
         """Take the steps that are left: rollouts, each with its updates."""
         with progress(f"train {self.recipe.method}", self.recipe.max_steps) as advance:
             advance(self.trainer.step)
+            if self.trainer.step == 0 and self.panel is not None:
+                self._evaluate(self.panel)
             while self.trainer.step < self.recipe.max_steps:
                 rollout = self.trainer.step // self.recipe.num_iterations
                 batches, known = self.prepare(rollout)

@@ -80,7 +80,7 @@ def finetune_dpo(model: str, pairs: Path | None, recipe: DPORecipe, place: Place
         read = read_pairs(file)
     seconds = _seconds(read)
     dataset = Dataset("pairs", str(file), tuple({clip.id: clip for clip in map(clip_of, read)}.values()))
-    named = _open(model, dataset, seconds, bf16=recipe.bf16, place=place, accelerator=accelerator)
+    named = _open(model, dataset, seconds, recipe, place=place, accelerator=accelerator)
     flow = _flow(named)
     _warn_of_other_samples(read, named)
     fingerprint = _fingerprint(recipe, named, content_hash(file), seconds)
@@ -129,7 +129,7 @@ def finetune_online(
         dataset = open_dataset(recipe.dataset, options)
     graded = protocol_of(protocol, dataset.clips)
     seconds = graded.window.seconds
-    named = _open(model, dataset, seconds, bf16=recipe.bf16, place=place, accelerator=accelerator)
+    named = _open(model, dataset, seconds, recipe, place=place, accelerator=accelerator)
     flow = _flow(named)
     reward = open_reward(
         recipe.reward,
@@ -241,7 +241,7 @@ def _train(
             "name": place.name or f"{named.info.name}-{recipe.method}",
             "base": {"spec": _absolute(named.spec), "recipe": dict(named.model.recipe)},
             "method": recipe.method,
-            "guidance_scale": recipe.guidance_scale if recipe.method == "dpo" else None,
+            "guidance_scale": _own_guidance(recipe),
             "recipe": recipe.model_dump(mode="json"),
             "steps": trainer.step,
             "trained_parameters": sum(p.numel() for p in trainer.parameters.values()),
@@ -269,15 +269,23 @@ def _accelerator(recipe: TrainingRecipe, place: Place) -> Accelerator:
 
 
 def _open(
-    model: str, dataset: Dataset, seconds: float, *, bf16: bool, place: Place, accelerator: Accelerator
+    model: str,
+    dataset: Dataset,
+    seconds: float,
+    recipe: TrainingRecipe,
+    *,
+    place: Place,
+    accelerator: Accelerator,
 ) -> NamedModel:
+    """Return the model, which samples for the panel as the aligned one will."""
+    precision = "bfloat16" if recipe.bf16 else "float32"
     context = ModelContext(
         dataset,
         str(accelerator.device),
         _extractor(seconds, place, accelerator),
         place.offline,
         place.progress,
-        GenerationOptions(precision="bfloat16" if bf16 else "float32"),
+        GenerationOptions(precision=precision, guidance_scale=_own_guidance(recipe)),
     )
     return open_model(model, context)
 
@@ -315,6 +323,11 @@ def _panel(
         workers=place.workers,
         progress=place.progress,
     )
+
+
+def _own_guidance(recipe: TrainingRecipe) -> float | None:
+    """The guidance of the aligned model; in a policy gradient's recipe it is that of the rollouts."""
+    return recipe.guidance_scale if recipe.method == "dpo" else None
 
 
 def _preferences(recipe: DPORecipe) -> PreferencesPart:

@@ -94,6 +94,8 @@ def test_before_training_the_loss_is_log_2_and_half_the_pairs_are_right(
 ) -> None:
     assert column(whole[1], "loss")[0] == pytest.approx(np.log(2), abs=1e-6)
     assert column(whole[1], "rewards/accuracies")[0] == 0.5
+    assert column(whole[1], "step", "evaluation")[0] == 0
+    assert column(whole[1], "rewards/margins", "evaluation")[0] == 0
 
 
 def test_the_policy_learns_who_wins_on_pairs_that_it_never_saw(whole: tuple[DPORun, Path]) -> None:
