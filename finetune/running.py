@@ -278,14 +278,15 @@ def _open(
     accelerator: Accelerator,
 ) -> NamedModel:
     """Return the model, which samples for the panel as the aligned one will."""
-    precision = "bfloat16" if recipe.bf16 else "float32"
     context = ModelContext(
         dataset,
         str(accelerator.device),
         _extractor(seconds, place, accelerator),
         place.offline,
         place.progress,
-        GenerationOptions(precision=precision, guidance_scale=_own_guidance(recipe)),
+        GenerationOptions(
+            precision="bfloat16" if recipe.bf16 else "float32", guidance_scale=_own_guidance(recipe)
+        ),
     )
     return open_model(model, context)
 
