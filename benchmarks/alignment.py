@@ -195,7 +195,7 @@ def train(bench: Bench, arm: str, seed: int, pairs: Mapping[str, Path]) -> Path:
         file = pairs["random" if arm == "sft-random" else "best"]
         return finetune_dpo(MODEL, file, load_recipe(DPORecipe, recipe, said), place)
     chosen = load_recipe(PolicyGradientRecipe, recipe, said)
-    networks, branches = 2 if chosen.beta else 1, 2 if chosen.guidance_scale else 1
+    networks, branches = 2 if chosen.beta else 1, 2 if (chosen.guidance_scale or 0) >= 1 else 1
     trained = chosen.num_iterations * (chosen.trained_steps or chosen.num_rollout_steps - 1) * networks
     samples = chosen.videos_per_rollout * chosen.num_generations
     rollouts = max(1, bench.budget() // (samples * branches * (chosen.num_rollout_steps + trained)))

@@ -45,8 +45,8 @@ def newest(folder: Path, fingerprint: str) -> dict[str, Any] | None:
             continue
         if state["fingerprint"] != fingerprint:
             raise V2ABenchError(
-                f"{path} is of a training with another recipe, model or data; choose another --output, or "
-                "delete the folder"
+                f"{path} is of a training with another recipe, model, protocol or data; choose another "
+                "--output, or delete the folder"
             )
         return state
     return None

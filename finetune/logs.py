@@ -69,7 +69,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
 def _writer(folder: Path, resumed: int) -> SummaryWriter:
     from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 (an extra, and slow to import)
 
-    return SummaryWriter(str(folder), purge_step=resumed + 1 if resumed else None)
+    return SummaryWriter(str(folder), purge_step=resumed + 1 if resumed else 0)
 
 
 def draw_curves(logs: Mapping[str, Log], path: Path) -> None:

@@ -52,6 +52,12 @@ def transformed(probabilities: Tensor, transform: Transform) -> Tensor:
             return good - bad
 
 
+def named_audioscore(spec: str) -> str | None:
+    """Return the fitted AudioScore that a reward names behind its colon, if it does."""
+    name, _, argument = spec.partition(":")
+    return argument or None if name == "audioscore" else None
+
+
 def open_reward(
     spec: str,
     transform: Transform,
@@ -75,7 +81,9 @@ def open_reward(
         extractor = Extractor(
             home() / "features", protocol.window, device=device, workers=workers, progress=silent
         )
-        return Graded(AudioScoreReward(protocol, extractor, argument or protocol.name), transform)
+        return Graded(
+            AudioScoreReward(protocol, extractor, named_audioscore(spec) or protocol.name), transform
+        )
     entries = {entry.name: entry for entry in protocol.metrics}
     if spec not in entries:
         raise UnknownNameError(

@@ -29,7 +29,7 @@ from v2abench.finetune.panel import GenerationPanel, make_panel
 from v2abench.finetune.preferences.pairs import PairSet, read_pairs
 from v2abench.finetune.preferences.scoring import components_of, open_grader, protocol_of
 from v2abench.finetune.recipe import DPORecipe, PolicyGradientRecipe, PreferencesPart, TrainingRecipe, saved
-from v2abench.finetune.rewards import open_reward
+from v2abench.finetune.rewards import named_audioscore, open_reward
 from v2abench.flow import FlowModel
 from v2abench.home import home
 from v2abench.metrics.audioscore_classifier import Classifier
@@ -121,13 +121,14 @@ def finetune_online(
 ) -> Path:
     """Train `model` on the rewards of its own samples; return the folder. Else as `finetune_dpo`.
 
-    Without a name the protocol is `impacts` for the clips of impacts, else `mmaudio`.
+    Without a name the protocol is that of the AudioScore that the recipe's `reward` names; where it names
+    none, `impacts` for the clips of impacts, else `mmaudio`.
     """
     accelerator = _accelerator(recipe, place)
     options = DatasetOptions(limit=recipe.clips, workers=place.workers, progress=place.progress)
     with accelerator.main_process_first():
         dataset = open_dataset(recipe.dataset, options)
-    graded = protocol_of(protocol, dataset.clips)
+    graded = protocol_of(protocol, dataset.clips, named_audioscore(recipe.reward))
     seconds = graded.window.seconds
     named = _open(model, dataset, seconds, recipe, place=place, accelerator=accelerator)
     flow = _flow(named)
@@ -172,7 +173,9 @@ def make_pairs(model: str, part: PreferencesPart, place: Place, accelerator: Acc
     file, folder = place.folder / "pairs.parquet", place.folder / "samples"
     if not accelerator.is_main_process:
         return file
-    _same_preferences(place.folder / "preferences.json", part)
+    record = place.folder / "preferences.json"
+    wanted = json.dumps(part.model_dump(mode="json"), indent=2) + "\n"
+    _require_same_preferences(record, wanted)
     if file.is_file():
         return file
     protocol = load_protocol(part.protocol)
@@ -188,7 +191,9 @@ def make_pairs(model: str, part: PreferencesPart, place: Place, accelerator: Acc
         GenerationOptions(guidance_scale=part.guidance_scale),
     )
     chosen = sampling.SamplingOptions(part.samples, 0, 16, str(accelerator.device), place.progress)
-    sampling.sample(open_model(model, context), dataset, folder, extractor, chosen)
+    named = open_model(model, context)
+    write_text(record, wanted)
+    sampling.sample(named, dataset, folder, extractor, chosen)
     classifier, components = _grader(protocol)
     if not (folder / SCORES).is_file():
         score_folder(
@@ -203,15 +208,12 @@ def make_pairs(model: str, part: PreferencesPart, place: Place, accelerator: Acc
     return file
 
 
-def _same_preferences(path: Path, part: PreferencesPart) -> None:
-    """Keep how the pairs are made, before the first is; raises `V2ABenchError` where it was another way."""
-    wanted = json.dumps(part.model_dump(mode="json"), indent=2) + "\n"
-    if not path.is_file():
-        write_text(path, wanted)
-    elif path.read_text(encoding="utf-8") != wanted:
+def _require_same_preferences(record: Path, wanted: str) -> None:
+    """Refuse samples or pairs that were made in another way than `wanted`."""
+    if record.is_file() and record.read_text(encoding="utf-8") != wanted:
         raise V2ABenchError(
-            f"{path.parent} has pairs that were made in another way ({path.name} says how, and the recipe's "
-            "`preferences` differ); give another --output, or remove the folder"
+            f"{record.parent} has pairs that were made in another way ({record.name} says how, and the "
+            "recipe's `preferences` differ); give another --output, or remove the folder"
         )
 
 

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from typer.testing import CliRunner
 from v2abench.cli.app import app
 from v2abench.errors import V2ABenchError
 from v2abench.finetune.preferences.pairs import read_pairs
+from v2abench.finetune.rewards import named_audioscore
 
 
 def test_from_a_models_name_to_a_board_beside_its_base(tmp_path: Path) -> None:
@@ -58,5 +61,21 @@ def test_a_policy_gradient_grades_clips_of_impacts_under_its_protocol(tmp_path: 
     card = json.loads((output / "aligned.json").read_text())
     assert card["protocol"].startswith("impacts:2@")
     assert card["advantages"] == "fair: 2 samples of each video"
-    with pytest.raises(V2ABenchError, match="another"):
-        CliRunner().invoke(app, [*arguments, "--protocol", "light"], catch_exceptions=False)
+    text = files("v2abench.protocols").joinpath("impacts.yaml").read_text(encoding="utf-8")
+    changed = tmp_path / "changed.yaml"
+    changed.write_text(re.sub(r"(?m)^version: \d+$", "version: 99", text), encoding="utf-8")
+    with pytest.raises(V2ABenchError, match="another model or other data"):
+        CliRunner().invoke(app, [*arguments, "--protocol", str(changed)], catch_exceptions=False)
+
+
+def test_how_pairs_are_made_is_kept_only_once_something_is_sampled(tmp_path: Path) -> None:
+    arguments = ["finetune", "dpo", "--output", str(tmp_path / "aligned"), "--device", "cpu", "--set"]
+    with pytest.raises(V2ABenchError, match="trian"):
+        CliRunner().invoke(app, [*arguments, "preferences.dataset=impacts:trian"], catch_exceptions=False)
+    assert not (tmp_path / "aligned" / "preferences.json").exists()
+
+
+def test_the_protocol_of_a_reward_is_that_of_the_audioscore_it_names() -> None:
+    assert named_audioscore("audioscore:mine.safetensors") == "mine.safetensors"
+    assert named_audioscore("audioscore") is None
+    assert named_audioscore("mine:function") is None

@@ -143,6 +143,16 @@ def test_a_resumed_run_is_the_whole_one_to_the_bit(
         assert (tmp_path / f"{log}.csv").read_bytes() == (whole[1] / f"{log}.csv").read_bytes()
 
 
+def test_a_run_that_was_killed_before_its_first_checkpoint_logs_the_base_once(
+    pairs: Path, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        run = start(pairs, tmp_path)
+        run._step()
+        run.trainer.close()
+    assert column(tmp_path, "step", "evaluation") == [0]
+
+
 @pytest.mark.parametrize("lora", [None, LoRAPart(rank=2, alpha=4)])
 def test_every_trainable_parameter_moves_and_no_frozen_one(
     pairs: Path, tmp_path: Path, lora: LoRAPart | None
@@ -284,7 +294,7 @@ def test_conditions_are_computed_once(pairs: Path) -> None:
 def test_a_folder_of_another_training_is_refused(pairs: Path, tmp_path: Path) -> None:
     train(pairs, tmp_path, max_steps=2)
     model = ToyFlow()
-    with pytest.raises(V2ABenchError, match="another recipe, model or data"):
+    with pytest.raises(V2ABenchError, match="another recipe, model, protocol or data"):
         start_dpo(
             model,
             toy_data(pairs, model),

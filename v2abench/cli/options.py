@@ -60,8 +60,8 @@ GradingProtocol = Annotated[
     str | None,
     typer.Option(
         "--protocol",
-        help="A protocol's name, or a YAML file: networks and length. Default: that of --audioscore, else "
-        "`impacts` for clips of impacts, and `mmaudio` for all others.",
+        help="A protocol's name, or a YAML file: networks and length. Default: that of the AudioScore that "
+        "is named, else `impacts` for clips of impacts, and `mmaudio` for all others.",
         metavar="NAME|FILE",
     ),
 ]

@@ -117,7 +117,7 @@ class Store:
             shapes = [None if a is None else list(a.shape) for a in arrays]
             columns[f"{name}.shape"] = pa.array(shapes, pa.list_(pa.int32()))
         with atomic(self.path / f"part-{uuid.uuid4().hex}.parquet") as temporary:
-            # A dictionary of values that hardly recur costs a third more bytes, and time on both ways.
+            # Values hardly recur: a dictionary of them costs bytes, and time both ways.
             pq.write_table(
                 pa.table(columns),
                 temporary,
