@@ -55,7 +55,7 @@ def transformed(probabilities: Tensor, transform: Transform) -> Tensor:
 def named_audioscore(spec: str) -> str | None:
     """Return the fitted AudioScore that a reward names behind its colon, if it does."""
     name, _, argument = spec.partition(":")
-    return argument or None if name == "audioscore" else None
+    return argument if argument and name == "audioscore" else None
 
 
 def open_reward(
